@@ -1,0 +1,168 @@
+//! What can be set, each with its default and the reason for it.
+
+use crate::time::Timestamp;
+use crate::update::ScanLimits;
+use std::time::Duration;
+
+/// How a [`Hub`](crate::Hub) behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Seeds the jitter of retries: same seed and inputs, same outputs.
+    pub seed: u64,
+    /// When others see an update, and when it is acknowledged.
+    pub durability: Durability,
+    /// How long a room stays loaded after its last peer has left. Default: 30 s, so that a page
+    /// reload or a change of networks finds it warm.
+    pub unload_after: Duration,
+    /// The longest silence towards a peer. Default: 15 s, because y-websocket reconnects after 30 s
+    /// without a data frame (WebSocket pings do not count).
+    pub keepalive: Duration,
+    /// After how long without renewal an awareness state is dropped. Default: 30 s, as in
+    /// y-protocols (whose clients renew every 15 s).
+    pub awareness_timeout: Duration,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            durability: Durability::default(),
+            unload_after: Duration::from_secs(30),
+            keepalive: Duration::from_secs(15),
+            awareness_timeout: Duration::from_secs(30),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What an update has to reach before others see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// Others see an update once it is durable: nothing that anyone was shown is lost to a crash.
+    #[default]
+    BeforeFanout,
+    /// Others see an update at once; an acknowledgement waits until it is durable.
+    BeforeAck,
+    /// Others see an update at once, and so does an acknowledgement come.
+    Eventual,
+}
+
+/// What a connection may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// With the document.
+    pub document: Rights,
+    /// With its own presence.
+    pub presence: Presence,
+    /// When it ends; the connection is closed with 4401 then.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Access {
+    /// Reads, writes, and is seen.
+    pub const FULL: Self =
+        Self { document: Rights::ReadWrite, presence: Presence::Publish, expires_at: None };
+    /// Reads and is seen, but cannot change the document.
+    pub const READ_ONLY: Self =
+        Self { document: Rights::Read, presence: Presence::Publish, expires_at: None };
+}
+
+/// Rights on the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rights {
+    /// Sees changes, makes none.
+    Read,
+    /// Sees and makes changes.
+    ReadWrite,
+}
+
+/// Rights on awareness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Presence {
+    /// Sees the others' states, publishes none.
+    Observe,
+    /// Sees and publishes.
+    Publish,
+}
+
+/// Every queue, table, frame, document and wait is bounded by one of these.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Rooms open in one hub; then [`Reject::TooManyRooms`](crate::Reject). Default: 100,000, about
+    /// 100 MiB of empty rooms.
+    pub rooms: usize,
+    /// Connections in one hub; then [`Reject::TooManyConnections`](crate::Reject). Default: 20,000.
+    pub connections: usize,
+    /// Peers in one room; then [`Reject::RoomFull`](crate::Reject). Default: 5,000: an update costs a
+    /// send for each.
+    pub peers_per_room: usize,
+    /// A frame's bytes; then close 1009. Default: 64 MiB, so that a large document can be brought.
+    pub frame_bytes: usize,
+    /// The document's bytes (snapshot and tail); an update that goes beyond closes its sender with
+    /// 1009. Default: 256 MiB.
+    pub document_bytes: usize,
+    /// The bounds of one update; see there.
+    pub update: ScanLimits,
+    /// Entries of a state vector; then close 1009. Default: 65,536, a client id each.
+    pub state_vector_entries: usize,
+    /// Client ids in a document; then close 1009 for the one that brings more. Default: 1,000,000.
+    pub clients_per_document: usize,
+    /// Delete ranges of a document; then close 1009. Default: 4,000,000 (32 MiB).
+    pub delete_ranges_per_document: usize,
+    /// Bytes that one peer may have waiting before the room has answered; then it is paused.
+    /// Default: 1 MiB.
+    pub inbox_bytes: usize,
+    /// Unsent bytes of a connection beyond which it is lagging. Default: 1 MiB.
+    pub outbox_bytes: usize,
+    /// How long a lagging peer may make no progress; then close 1013. Default: 30 s.
+    pub lagging_for: Duration,
+    /// One awareness state's JSON, in bytes; a larger one is ignored. Default: 16 KiB.
+    pub awareness_state_bytes: usize,
+    /// Awareness ids of one connection; further ones are ignored. Default: 8 (a browser tab is 1).
+    pub awareness_ids_per_connection: usize,
+    /// Awareness states in a room; further ones are ignored. Default: 2,000.
+    pub awareness_states_per_room: usize,
+    /// How often a peer is asked again for what an update of its lacks. Default: 8, with backoff
+    /// from 100 ms to 10 s: about half a minute.
+    pub gap_attempts: u32,
+    /// How long a load may take; then its peers are closed with 1013. Default: 60 s.
+    pub load_timeout: Duration,
+    /// How long writers wait, paused, for a store that fails; then they are closed with 1013.
+    /// Default: 30 s.
+    pub degraded_for: Duration,
+    /// Bytes that a room may have accepted but not yet durable; beyond it its writers are paused.
+    /// Default: 8 MiB.
+    pub journal_bytes: usize,
+    /// Tail bytes beyond which a tail is folded into the snapshot, if it is also more than a quarter
+    /// of the snapshot. Default: 64 KiB.
+    pub tail_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rooms: 100_000,
+            connections: 20_000,
+            peers_per_room: 5_000,
+            frame_bytes: 64 << 20,
+            document_bytes: 256 << 20,
+            update: ScanLimits::default(),
+            state_vector_entries: 65_536,
+            clients_per_document: 1_000_000,
+            delete_ranges_per_document: 4_000_000,
+            inbox_bytes: 1 << 20,
+            outbox_bytes: 1 << 20,
+            lagging_for: Duration::from_secs(30),
+            awareness_state_bytes: 16 << 10,
+            awareness_ids_per_connection: 8,
+            awareness_states_per_room: 2_000,
+            gap_attempts: 8,
+            load_timeout: Duration::from_secs(60),
+            degraded_for: Duration::from_secs(30),
+            journal_bytes: 8 << 20,
+            tail_bytes: 64 << 10,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The y-protocols messages, read and written over byte buffers.
+pub mod varint;

@@ -1,0 +1,3 @@
+//! Drives the [`yroom`] engine over real sockets.
+
+pub mod store;

@@ -1,0 +1,2 @@
+//! The `yroom` program.
+fn main() {}

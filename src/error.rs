@@ -187,3 +187,8 @@ impl fmt::Display for StoreFault {
 }
 
 impl std::error::Error for StoreFault {}
+
+/// As much of a close frame's reason as fits: 123 bytes (RFC 6455 §5.5), cut between characters.
+pub(crate) fn close_reason(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(123)]
+}

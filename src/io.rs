@@ -274,15 +274,13 @@ impl Batch {
     }
 
     /// The updates in order.
-    pub fn updates(&self) -> impl Iterator<Item = Bytes> + '_ {
-        let mut at = 0;
+    pub fn updates(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.framed[..];
         std::iter::from_fn(move || {
-            let mut rest = self.framed.get(at..).filter(|rest| !rest.is_empty())?;
-            let before = rest.len();
-            let len = varint::read(&mut rest)? as usize;
-            let start = at + before - rest.len();
-            at = start + len;
-            Some(self.framed.slice(start..at))
+            let len = varint::read(&mut rest)?;
+            let (update, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+            rest = after;
+            Some(update)
         })
     }
 }
@@ -398,6 +396,13 @@ pub enum Event {
         upto: Seq,
         /// Its size.
         bytes: usize,
+    },
+    /// A snapshot could not replace the log in the store; the log is still there.
+    CompactionFailed {
+        /// Which load.
+        room: RoomId,
+        /// Why.
+        fault: StoreFault,
     },
     /// A peer came in.
     PeerJoined {

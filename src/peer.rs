@@ -1,0 +1,92 @@
+//! One connection in a room: what it may do, what waits for it, and what it was asked.
+
+use crate::config::{Access, Rights};
+use crate::io::{ConnId, Seq};
+use crate::time::Timestamp;
+use crate::update::StateVector;
+use bytes::Bytes;
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) conn: ConnId,
+    pub(crate) access: Access,
+    pub(crate) standing: Standing,
+    /// Its first SyncStep1 has been answered.
+    pub(crate) synced: bool,
+    /// Bytes sent that have not left for the network.
+    pub(crate) unsent: usize,
+    pub(crate) last_sent: Timestamp,
+    /// When something sent last left for the network.
+    pub(crate) last_flushed: Timestamp,
+    pub(crate) lag: Option<Box<Lag>>,
+    /// It is not being read from, since then.
+    pub(crate) paused: Option<Timestamp>,
+    /// Frames that came before the room was there.
+    pub(crate) inbox: Vec<Bytes>,
+    pub(crate) inbox_bytes: usize,
+    pub(crate) gap: Option<Box<Gap>>,
+    /// The place of its last accepted update.
+    pub(crate) last_accepted: Seq,
+}
+
+/// How far a connection is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Open,
+    /// It was told to go, for no fault of its own: what it sent before it heard of that still
+    /// counts, but it is sent nothing.
+    Leaving,
+    /// It was closed; nothing more of it is used.
+    Closed,
+}
+
+/// Single updates are no longer queued for this peer; later it gets one that holds all it lacks.
+#[derive(Debug)]
+pub(crate) struct Lag {
+    /// At least this it was sent before.
+    pub(crate) have: StateVector,
+    /// The newest awareness it was sent before.
+    pub(crate) awareness: u64,
+}
+
+/// The peer sent something that depends on what the room does not have.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    /// How often it was asked.
+    pub(crate) attempts: u32,
+    /// When it is asked next.
+    pub(crate) ask_at: Option<Timestamp>,
+    /// When it last showed.
+    pub(crate) seen: Timestamp,
+}
+
+impl Peer {
+    pub(crate) fn new(conn: ConnId, access: Access, now: Timestamp) -> Self {
+        Self {
+            conn,
+            access,
+            standing: Standing::Open,
+            synced: false,
+            unsent: 0,
+            last_sent: now,
+            last_flushed: now,
+            lag: None,
+            paused: None,
+            inbox: Vec::new(),
+            inbox_bytes: 0,
+            gap: None,
+            last_accepted: Seq::ZERO,
+        }
+    }
+
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.standing, Standing::Open)
+    }
+
+    pub(crate) const fn may_write(&self) -> bool {
+        match self.access.document {
+            Rights::Read => false,
+            Rights::ReadWrite => true,
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What peers are sent: updates once others may see them, and one diff for who could not keep up.
+
+use super::{Context, Room};
+use crate::config::{Config, Durability};
+use crate::io::{ConnId, Event, Output, Seq};
+use crate::peer::Lag;
+use crate::update::{self, ClockRange, StateVector};
+use crate::wire;
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+/// What waits for durability.
+#[derive(Debug)]
+pub(crate) enum Gated {
+    /// For everybody but its author.
+    Update(HeldUpdate),
+    /// The author's news that its update is safe.
+    Ack(ConnId),
+    /// The answer to a SyncStatus.
+    Status(ConnId, Bytes),
+}
+
+#[derive(Debug)]
+pub(crate) struct HeldUpdate {
+    pub(super) author: ConnId,
+    /// An Update message, with the update at its end.
+    pub(super) frame: Bytes,
+    /// The update's length.
+    pub(super) bytes: usize,
+    /// What it covers: nobody has been sent these structs.
+    pub(super) ranges: SmallVec<[ClockRange; 1]>,
+}
+
+/// From so many updates on, one merged update is cheaper to send than each.
+const MERGE_FROM: usize = 4;
+
+impl Room {
+    /// Keeps an accepted update until others may see it; at least until this turn is settled, so
+    /// that what comes together goes out together.
+    pub(super) fn hold_update(&mut self, config: &Config, seq: Seq, held: HeldUpdate) {
+        match config.durability {
+            Durability::BeforeFanout => self.hold(seq, Gated::Update(held)),
+            Durability::BeforeAck => {
+                let author = held.author;
+                self.hold(Seq::ZERO, Gated::Update(held));
+                self.hold(seq, Gated::Ack(author));
+            }
+            Durability::Eventual => self.hold(Seq::ZERO, Gated::Update(held)),
+        }
+    }
+
+    pub(super) fn hold_status(&mut self, config: &Config, gate: Seq, to: ConnId, frame: Bytes) {
+        let gate = match config.durability {
+            Durability::BeforeFanout | Durability::BeforeAck => gate,
+            Durability::Eventual => Seq::ZERO,
+        };
+        self.hold(gate, Gated::Status(to, frame));
+    }
+
+    /// Keeps the queue in the order of its gates; what comes last is nearly always last in it.
+    fn hold(&mut self, gate: Seq, gated: Gated) {
+        let at = self.gated.iter().rposition(|(other, _)| *other <= gate).map_or(0, |at| at + 1);
+        self.gated.insert(at, (gate, gated));
+        self.unsettled = true;
+    }
+
+    /// Sends what is no longer gated.
+    pub(super) fn release(&mut self, cx: &mut Context<'_>) {
+        let durable = self.journal.durable();
+        let count = self.gated.iter().take_while(|(gate, _)| *gate <= durable).count();
+        if count == 0 {
+            return;
+        }
+        let mut rest = self.gated.split_off(count);
+        std::mem::swap(&mut self.gated, &mut rest);
+        let open = rest;
+        let updates: SmallVec<[&HeldUpdate; 8]> = open
+            .iter()
+            .filter_map(|(_, gated)| match gated {
+                Gated::Update(update) => Some(update),
+                Gated::Ack(_) | Gated::Status(..) => None,
+            })
+            .collect();
+        self.fan_out_all(cx, &updates);
+        for (gate, gated) in open {
+            match gated {
+                Gated::Update(update) => match cx.config.durability {
+                    Durability::BeforeFanout => {
+                        cx.event(Event::Acknowledged { conn: update.author, upto: gate });
+                    }
+                    Durability::BeforeAck | Durability::Eventual => {}
+                },
+                Gated::Ack(conn) => cx.event(Event::Acknowledged { conn, upto: gate }),
+                Gated::Status(conn, frame) => {
+                    if let Some(slot) = self.peers.iter().position(|peer| peer.conn == conn) {
+                        self.send(cx, slot, frame);
+                    }
+                }
+            }
+        }
+        if self.gated.is_empty() {
+            self.gated.shrink_to(64);
+        }
+    }
+
+    /// A burst goes out as one merged update per group of receivers; a few go out as they came.
+    fn fan_out_all(&mut self, cx: &mut Context<'_>, updates: &[&HeldUpdate]) {
+        if updates.len() < MERGE_FROM || self.peers.len() < 2 {
+            for update in updates {
+                self.fan_out(cx, Some(update.author), &update.frame, updates);
+            }
+            return;
+        }
+        let author = updates[0].author;
+        // Of several authors each gets its own updates back too: they change nothing there, and
+        // leaving them out would take a merge for each.
+        let except = updates.iter().all(|update| update.author == author).then_some(author);
+        let bodies: Vec<&[u8]> = updates
+            .iter()
+            .map(|update| &update.frame[update.frame.len() - update.bytes..])
+            .collect();
+        let merged = update::merge(&bodies).expect("accepted updates are well formed");
+        self.fan_out(cx, except, &wire::update(&merged), updates);
+    }
+
+    fn fan_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        except: Option<ConnId>,
+        frame: &Bytes,
+        released: &[&HeldUpdate],
+    ) {
+        let (now, limit) = (cx.now, cx.config.limits.outbox_bytes);
+        let mut newly_lagging = false;
+        for peer in &mut self.peers {
+            if Some(peer.conn) == except || !peer.is_open() || peer.lag.is_some() {
+                continue;
+            }
+            if peer.unsent + frame.len() > limit {
+                newly_lagging = true;
+                continue;
+            }
+            if peer.unsent == 0 {
+                peer.last_flushed = now;
+            }
+            peer.unsent += frame.len();
+            peer.last_sent = now;
+            cx.out.push_back(Output::Send { conn: peer.conn, frame: frame.clone() });
+        }
+        if newly_lagging {
+            self.mark_lagging(cx, except, frame.len(), released);
+        }
+    }
+
+    #[cold]
+    fn mark_lagging(
+        &mut self,
+        cx: &mut Context<'_>,
+        except: Option<ConnId>,
+        frame_len: usize,
+        released: &[&HeldUpdate],
+    ) {
+        let have = self.shown_before(released);
+        let awareness = self.awareness.version();
+        let limit = cx.config.limits.outbox_bytes;
+        for peer in &mut self.peers {
+            let over = peer.unsent + frame_len > limit && peer.lag.is_none() && peer.is_open();
+            if over && Some(peer.conn) != except {
+                peer.lag = Some(Box::new(Lag { have: have.clone(), awareness }));
+                cx.out.push_back(Output::Event(Event::PeerLagging { conn: peer.conn }));
+            }
+        }
+    }
+
+    /// A state vector that every peer has been sent: without what is gated or is just being released.
+    fn shown_before(&self, released: &[&HeldUpdate]) -> StateVector {
+        let gated = self.gated.iter().filter_map(|(_, gated)| match gated {
+            Gated::Update(update) => Some(update),
+            Gated::Ack(_) | Gated::Status(..) => None,
+        });
+        let hidden = gated.chain(released.iter().copied()).flat_map(|update| &update.ranges);
+        self.document.known_before(hidden.map(|range| (range.client, range.start)))
+    }
+
+    /// Credit came back.
+    pub(crate) fn flushed(&mut self, cx: &mut Context<'_>, slot: usize, bytes: usize) {
+        let peer = &mut self.peers[slot];
+        debug_assert!(bytes <= peer.unsent, "flushed {bytes} of {} bytes", peer.unsent);
+        peer.unsent = peer.unsent.saturating_sub(bytes);
+        peer.last_flushed = cx.now;
+        if peer.unsent <= cx.config.limits.outbox_bytes / 2 && peer.is_open() {
+            self.catch_up(cx, slot);
+        }
+    }
+
+    fn catch_up(&mut self, cx: &mut Context<'_>, slot: usize) {
+        let Some(lag) = self.peers[slot].lag.take() else { return };
+        let visible = self.visible(cx.config);
+        let lacking = self.document.diff(&lag.have, visible);
+        if lacking != update::EMPTY {
+            self.send(cx, slot, wire::update(&lacking));
+        }
+        if let Some(states) = self.awareness.since(lag.awareness) {
+            self.send(cx, slot, wire::awareness(&states));
+        }
+        cx.event(Event::PeerCaughtUp { conn: self.peers[slot].conn });
+    }
+
+    /// Awareness goes out at once: it is never stored.
+    pub(super) fn spread_awareness(
+        &mut self,
+        cx: &mut Context<'_>,
+        except: Option<ConnId>,
+        states: &[u8],
+    ) {
+        let frame = wire::awareness(states);
+        self.fan_out(cx, except, &frame, &[]);
+    }
+
+    /// Sends one frame to one peer, whatever waits for it already.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, slot: usize, frame: Bytes) {
+        let peer = &mut self.peers[slot];
+        if !peer.is_open() {
+            return;
+        }
+        if peer.unsent == 0 {
+            peer.last_flushed = cx.now;
+        }
+        peer.unsent += frame.len();
+        peer.last_sent = cx.now;
+        cx.push(Output::Send { conn: peer.conn, frame });
+    }
+}

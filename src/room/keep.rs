@@ -1,0 +1,150 @@
+//! What the room keeps: the journal's appends, the store's answers, folding and compaction.
+
+use super::{Context, Phase, Room};
+use crate::error::StoreFault;
+use crate::io::{Append, Batch, Event, Output, Seq, StoreOp, Stored};
+use crate::journal::Progress;
+
+/// What a row of a log costs a store beside its bytes, roughly.
+const ROW_BYTES: usize = 64;
+/// A log of so many rows is folded when the room is unloaded.
+const UNLOAD_ROWS: usize = 64;
+
+/// When the store's log is replaced by a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Compaction {
+    /// Rows and bytes of the log since the last snapshot.
+    rows: usize,
+    bytes: usize,
+    in_flight: bool,
+}
+
+impl Compaction {
+    pub(super) fn of(stored: &Stored) -> Self {
+        let mut compaction = Self::default();
+        stored.log.iter().for_each(|batch| compaction.count(batch));
+        compaction
+    }
+
+    fn count(&mut self, batch: &Batch) {
+        self.rows += 1;
+        self.bytes += batch.framed().len() + ROW_BYTES;
+    }
+}
+
+impl Room {
+    /// Finishes a turn: what came together is appended together, and what may be shown is sent.
+    pub(crate) fn settle(&mut self, cx: &mut Context<'_>) {
+        self.unsettled = false;
+        match self.phase {
+            Phase::Loading { .. } | Phase::Gone => return,
+            Phase::Live | Phase::Draining => {}
+        }
+        if let Some(batch) = self.journal.submit(cx.now) {
+            let append = Append { room: self.id, name: self.name.clone(), batch };
+            cx.push(Output::Store(StoreOp::Append(append)));
+        }
+        self.release(cx);
+        self.adjust_congestion(cx);
+        let limits = &cx.config.limits;
+        if self.document.wants_folding(limits) {
+            self.document.fold(self.journal.durable());
+        }
+        let snapshot = self.document.snapshot().len();
+        if self.compaction.bytes > limits.tail_bytes && self.compaction.bytes > snapshot / 4 {
+            self.compact(cx);
+        }
+        if self.phase == Phase::Draining && self.journal.is_durable() {
+            self.unload(cx);
+        }
+    }
+
+    fn compact(&mut self, cx: &mut Context<'_>) {
+        if self.compaction.in_flight {
+            return;
+        }
+        let upto = self.journal.durable();
+        self.document.fold(upto);
+        self.compaction = Compaction { in_flight: true, ..Compaction::default() };
+        cx.push(Output::Store(StoreOp::Compact {
+            room: self.id,
+            name: self.name.clone(),
+            upto,
+            snapshot: self.document.snapshot().clone(),
+        }));
+    }
+
+    fn unload(&mut self, cx: &mut Context<'_>) {
+        debug_assert!(self.gated.is_empty() && self.peers.is_empty());
+        let small = self.document.bytes() / 16;
+        if self.compaction.rows >= UNLOAD_ROWS || self.compaction.bytes > small.max(ROW_BYTES * 8) {
+            self.compact(cx);
+        }
+        cx.push(Output::Store(StoreOp::Release { room: self.id, name: self.name.clone() }));
+        cx.event(Event::RoomClosed { room: self.id, unsaved: 0 });
+        self.phase = Phase::Gone;
+    }
+
+    pub(crate) fn durable(&mut self, cx: &mut Context<'_>, upto: Seq) {
+        let in_flight = self.journal.in_flight().cloned();
+        match self.journal.confirm(upto) {
+            Progress::None => return,
+            Progress::Durable => {}
+            Progress::Recovered => cx.event(Event::RoomRecovered { room: self.id }),
+        }
+        if let Some(batch) = in_flight {
+            self.compaction.count(&batch);
+        }
+        self.unsettled = true;
+    }
+
+    pub(crate) fn write_failed(&mut self, cx: &mut Context<'_>, seq: Seq, fault: StoreFault) {
+        if self.journal.fail(cx.now, seq, cx.rng) {
+            cx.event(Event::RoomDegraded { room: self.id, fault });
+        }
+        self.unsettled = true;
+    }
+
+    pub(crate) fn compacted(
+        &mut self,
+        cx: &mut Context<'_>,
+        upto: Seq,
+        result: Result<(), StoreFault>,
+    ) {
+        self.compaction.in_flight = false;
+        match result {
+            Ok(()) => {
+                let bytes = self.document.snapshot().len();
+                cx.event(Event::RoomCompacted { room: self.id, upto, bytes });
+            }
+            // The log is still there; the next one that is due covers it too.
+            Err(fault) => cx.event(Event::CompactionFailed { room: self.id, fault }),
+        }
+    }
+
+    /// Pauses writers while the journal cannot take more, and lets them go on when it can.
+    fn adjust_congestion(&mut self, cx: &mut Context<'_>) {
+        let congested = self.journal.is_congested(&cx.config.limits);
+        if congested == self.congested {
+            return;
+        }
+        self.congested = congested;
+        for slot in 0..self.peers.len() {
+            if congested {
+                if self.peers[slot].synced {
+                    self.pause_writer(cx, slot);
+                }
+            } else if self.peers[slot].paused.take().is_some() {
+                cx.push(Output::Resume { conn: self.peers[slot].conn });
+            }
+        }
+    }
+
+    pub(super) fn pause_writer(&mut self, cx: &mut Context<'_>, slot: usize) {
+        let peer = &mut self.peers[slot];
+        if peer.may_write() && peer.paused.is_none() && peer.is_open() {
+            peer.paused = Some(cx.now);
+            cx.push(Output::Pause { conn: peer.conn });
+        }
+    }
+}

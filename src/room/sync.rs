@@ -1,0 +1,273 @@
+//! What peers say: sync steps, updates, awareness.
+
+use super::fan_out::HeldUpdate;
+use super::{Context, Phase, Room};
+use crate::config::Presence;
+use crate::document::Verdict;
+use crate::error::{Fault, FaultKind};
+use crate::io::{Event, Output, Seq};
+use crate::peer::{Gap, Standing};
+use crate::time::Timestamp;
+use crate::update::{self, StateVector};
+use crate::wire::{self, Message, varint};
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::time::Duration;
+
+const ASK_BASE: Duration = Duration::from_millis(100);
+const ASK_CAP: Duration = Duration::from_secs(10);
+/// A gap that has not shown for so long counts as a new one.
+const GAP_FORGOTTEN: Duration = Duration::from_secs(60);
+
+impl Room {
+    /// What a newcomer is sent unasked: SyncStep1, or its offline edits never come; and who is here.
+    pub(super) fn greet(&mut self, cx: &mut Context<'_>, slot: usize) {
+        let step1 = wire::sync_step1(&self.document.known().encode());
+        self.send(cx, slot, step1);
+        if let Some(states) = self.awareness.snapshot() {
+            self.send(cx, slot, wire::awareness(&states));
+        }
+    }
+
+    /// A frame from a peer: one message or several.
+    pub(crate) fn frame(&mut self, cx: &mut Context<'_>, slot: usize, frame: Bytes) {
+        match self.peers[slot].standing {
+            Standing::Open | Standing::Leaving => {}
+            Standing::Closed => return,
+        }
+        if frame.len() > cx.config.limits.frame_bytes {
+            let limit = cx.config.limits.frame_bytes;
+            let reason = format!("a frame of {} bytes is over the limit of {limit}", frame.len());
+            return self.fault(cx, slot, Fault::new(FaultKind::Limit, reason));
+        }
+        match self.phase {
+            Phase::Loading { .. } => return self.keep_waiting(cx, slot, frame),
+            Phase::Live | Phase::Draining => {}
+            Phase::Gone => return,
+        }
+        for message in wire::messages(&frame) {
+            let outcome = match message {
+                Ok(message) => self.message(cx, slot, &frame, &message),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(fault) = outcome {
+                return self.fault(cx, slot, fault);
+            }
+        }
+    }
+
+    /// Holds a frame back until the room is loaded.
+    fn keep_waiting(&mut self, cx: &mut Context<'_>, slot: usize, frame: Bytes) {
+        let limits = &cx.config.limits;
+        let peer = &mut self.peers[slot];
+        if peer.inbox_bytes > limits.inbox_bytes + limits.frame_bytes {
+            let fault = Fault::new(FaultKind::Limit, "too much before the room was loaded");
+            return self.fault(cx, slot, fault);
+        }
+        // The frame counts for more than its bytes, or empty ones would cost nothing.
+        peer.inbox_bytes += frame.len() + size_of::<Bytes>();
+        peer.inbox.push(frame);
+        if peer.inbox_bytes > limits.inbox_bytes && peer.paused.is_none() {
+            peer.paused = Some(cx.now);
+            cx.push(Output::Pause { conn: peer.conn });
+        }
+    }
+
+    fn message(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: usize,
+        frame: &Bytes,
+        message: &Message<'_>,
+    ) -> Result<(), Fault> {
+        let leaving = !self.peers[slot].is_open();
+        match *message {
+            Message::SyncStep1(_) | Message::QueryAwareness | Message::SyncStatus(_)
+                if leaving => {}
+            Message::SyncStep1(have) => self.sync_step1(cx, slot, have)?,
+            Message::SyncStep2(update) => self.update(cx, slot, update, None)?,
+            Message::Update(update) => {
+                // The frame of a single update goes to the others as it came.
+                let head = 2 + varint::len(update.len() as u64);
+                let alone = frame.len() == head + update.len() && frame[head..] == *update;
+                self.update(cx, slot, update, alone.then_some(frame))?;
+            }
+            Message::Awareness(states) => self.awareness_message(cx, slot, states)?,
+            Message::QueryAwareness => {
+                let states = self.awareness.snapshot();
+                let frame = states.map_or_else(
+                    || Bytes::from_static(wire::KEEPALIVE),
+                    |states| wire::awareness(&states),
+                );
+                self.send(cx, slot, frame);
+            }
+            Message::SyncStatus(status) => self.sync_status(cx, slot, status),
+            // Words of a server to its client; from a client they mean nothing.
+            Message::AuthDenied(_) | Message::AuthGranted => {}
+            Message::Unknown { tag, .. } => {
+                cx.event(Event::UnknownMessage { conn: self.peers[slot].conn, tag });
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_step1(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: usize,
+        have: &[u8],
+    ) -> Result<(), Fault> {
+        let have = StateVector::decode(have, cx.config.limits.state_vector_entries)?;
+        let visible = self.visible(cx.config);
+        let answer = self.document.sync_step2(&have, visible);
+        self.send(cx, slot, answer);
+        let peer = &mut self.peers[slot];
+        if !peer.synced {
+            peer.synced = true;
+            cx.event(Event::PeerSynced { conn: peer.conn });
+        }
+        if self.congested {
+            self.pause_writer(cx, slot);
+        }
+        Ok(())
+    }
+
+    /// An update, by whichever message: the one place where anything enters the document.
+    fn update(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: usize,
+        update: &[u8],
+        frame: Option<&Bytes>,
+    ) -> Result<(), Fault> {
+        if update == update::EMPTY {
+            return Ok(());
+        }
+        let conn = self.peers[slot].conn;
+        if !self.peers[slot].may_write() {
+            return self.refuse(cx, slot, update);
+        }
+        let gap = match self.document.judge(update, &cx.config.limits)? {
+            Verdict::Nothing => false,
+            Verdict::Gap => true,
+            Verdict::Accept { part, scan, gap } => {
+                let seq = self.journal.push(&part);
+                self.document.accept(&part, &scan);
+                let frame = match (frame, &part) {
+                    (Some(frame), Cow::Borrowed(part)) if part.len() == update.len() => frame.clone(),
+                    _ => wire::update(&part),
+                };
+                self.peers[slot].last_accepted = seq;
+                let held =
+                    HeldUpdate { author: conn, frame, bytes: part.len(), ranges: scan.ranges };
+                self.hold_update(cx.config, seq, held);
+                gap
+            }
+        };
+        if gap {
+            self.note_gap(cx, slot);
+        }
+        Ok(())
+    }
+
+    /// A reader's update. A SyncStep2 that brings nothing new is no attempt to write.
+    fn refuse(&mut self, cx: &mut Context<'_>, slot: usize, update: &[u8]) -> Result<(), Fault> {
+        match self.document.judge(update, &cx.config.limits)? {
+            Verdict::Nothing => {}
+            Verdict::Gap | Verdict::Accept { .. } => {
+                cx.event(Event::Refused { conn: self.peers[slot].conn });
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer has something that depends on what we lack: it is asked, now or in a while.
+    fn note_gap(&mut self, cx: &mut Context<'_>, slot: usize) {
+        let peer = &mut self.peers[slot];
+        let gap = peer.gap.get_or_insert_with(|| {
+            Box::new(Gap { attempts: 0, ask_at: None, seen: cx.now })
+        });
+        if cx.now.since(gap.seen) > GAP_FORGOTTEN {
+            gap.attempts = 0;
+        }
+        gap.seen = cx.now;
+        if gap.ask_at.is_some() || gap.attempts >= cx.config.limits.gap_attempts {
+            return;
+        }
+        if gap.attempts == 0 {
+            self.ask(cx, slot);
+        } else {
+            let at = cx.now + cx.rng.backoff(gap.attempts, ASK_BASE, ASK_CAP);
+            gap.ask_at = Some(at);
+            self.gap_at = Some(self.gap_at.map_or(at, |other| other.min(at)));
+        }
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_>, slot: usize) {
+        let peer = &mut self.peers[slot];
+        let Some(gap) = &mut peer.gap else { return };
+        gap.attempts += 1;
+        gap.ask_at = None;
+        cx.event(Event::Gap { conn: peer.conn, attempt: gap.attempts });
+        let step1 = wire::sync_step1(&self.document.known().encode());
+        self.send(cx, slot, step1);
+    }
+
+    /// Asks those whose time has come.
+    pub(super) fn ask_again(&mut self, cx: &mut Context<'_>) {
+        self.gap_at = None;
+        for slot in 0..self.peers.len() {
+            let ask_at = |room: &Self| room.peers[slot].gap.as_ref().and_then(|gap| gap.ask_at);
+            if ask_at(self).is_some_and(|at| at <= cx.now) {
+                self.ask(cx, slot);
+            }
+            let earliest = |at: Timestamp| self.gap_at.map_or(at, |other| other.min(at));
+            self.gap_at = ask_at(self).map(earliest).or(self.gap_at);
+        }
+    }
+
+    fn awareness_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: usize,
+        states: &[u8],
+    ) -> Result<(), Fault> {
+        let peer = &self.peers[slot];
+        if !peer.is_open() {
+            return Ok(());
+        }
+        match peer.access.presence {
+            Presence::Observe => {
+                cx.event(Event::Refused { conn: peer.conn });
+                return Ok(());
+            }
+            Presence::Publish => {}
+        }
+        let conn = peer.conn;
+        let changed = self.awareness.apply(cx.now, conn, states, &cx.config.limits)?;
+        if let Some(changed) = changed {
+            self.spread_awareness(cx, Some(conn), &changed);
+        }
+        Ok(())
+    }
+
+    /// Answers "is everything saved?" once it is: y-sweet's type 102, echoed when all that was
+    /// accepted from this peer is durable.
+    fn sync_status(&mut self, cx: &mut Context<'_>, slot: usize, status: &[u8]) {
+        let peer = &self.peers[slot];
+        let (conn, gate) = (peer.conn, peer.last_accepted);
+        // What the room could not use is not saved: no answer, and the client goes on showing that.
+        if peer.gap.is_some() || !peer.may_write() {
+            return;
+        }
+        self.hold_status(cx.config, gate, conn, wire::sync_status(status));
+    }
+
+    /// What a peer may be shown: in the default durability, what is durable.
+    pub(super) fn visible(&self, config: &crate::Config) -> Seq {
+        match config.durability {
+            crate::Durability::BeforeFanout => self.journal.durable(),
+            crate::Durability::BeforeAck | crate::Durability::Eventual => self.journal.accepted(),
+        }
+    }
+}

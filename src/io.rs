@@ -17,6 +17,13 @@ pub struct ConnId(pub(crate) u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomId(pub(crate) u64);
 
+impl RoomId {
+    /// The id of this number, for whoever tests a store without a hub.
+    pub const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+}
+
 /// The place of an accepted update in its room's journal: 1, 2, 3 … for as long as the room is
 /// stored, across loads.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,6 +221,28 @@ pub enum StoreOp {
     },
 }
 
+impl StoreOp {
+    /// Which load of a room this is for.
+    pub const fn room(&self) -> RoomId {
+        match self {
+            Self::Load { room, .. } | Self::Compact { room, .. } | Self::Release { room, .. } => {
+                *room
+            }
+            Self::Append(append) => append.room,
+        }
+    }
+
+    /// The room's name.
+    pub const fn name(&self) -> &RoomName {
+        match self {
+            Self::Load { name, .. } | Self::Compact { name, .. } | Self::Release { name, .. } => {
+                name
+            }
+            Self::Append(append) => &append.name,
+        }
+    }
+}
+
 /// A batch of one room on its way to the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Append {
@@ -271,6 +300,37 @@ impl Batch {
         let mut builder = BatchBuilder::new(first);
         builder.push(update);
         builder.take().expect("one update was pushed")
+    }
+
+    /// A batch of these updates; `None` if there are none.
+    pub fn of<'a>(first: Seq, updates: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut builder = BatchBuilder::new(first);
+        for update in updates {
+            builder.push(update);
+        }
+        builder.take()
+    }
+
+    /// The batch in two: up to and including the place `at`, and after it.
+    #[expect(clippy::missing_panics_doc, reason = "the lengths were read when the batch was made")]
+    pub fn split(&self, at: Seq) -> (Option<Self>, Option<Self>) {
+        if at < self.first {
+            return (None, Some(self.clone()));
+        }
+        if at >= self.last() {
+            return (Some(self.clone()), None);
+        }
+        let count = at.0 - self.first.0 + 1;
+        let mut rest = &self.framed[..];
+        for _ in 0..count {
+            let len = varint::read(&mut rest).expect("read before");
+            rest = &rest[len as usize..];
+        }
+        let cut = self.framed.len() - rest.len();
+        let head = Self { first: self.first, count, framed: self.framed.slice(..cut) };
+        let tail =
+            Self { first: at.next(), count: self.count - count, framed: self.framed.slice(cut..) };
+        (Some(head), Some(tail))
     }
 
     /// The updates in order.

@@ -6,6 +6,7 @@
 
 mod memory;
 mod reply;
+pub mod rules;
 mod threaded;
 
 pub use memory::MemoryStore;
@@ -40,14 +41,15 @@ pub trait BlockingStore: Send + 'static {
     /// several of one room are in order.
     ///
     /// Idempotent by place: an append at places that are stored already replaces them and all places
-    /// after them. An append that would leave a hole in the room's places is refused.
+    /// after them. An append that would leave a hole in the room's places is refused, and so is one at
+    /// places that the snapshot covers ([`rules`] has the checks).
     ///
     /// After a failure of [`Unknown`](yroom::StoreFaultKind::Unknown) effect, [`reopen`](Self::reopen)
     /// is called before anything else.
     fn append(&mut self, appends: &[Append]) -> Result<(), StoreFault>;
 
     /// Replaces what is stored of `room` up to and including `upto` by `snapshot`, in one step: a
-    /// crash leaves either the old or the new.
+    /// crash leaves either the old or the new. What the log has beyond `upto` stays.
     fn compact(&mut self, room: &RoomName, upto: Seq, snapshot: Bytes) -> Result<(), StoreFault>;
 
     /// Forgets what is cached of `room`; nobody has it open any more.

@@ -112,3 +112,15 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore").field("rooms", &self.rooms().len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    #[test]
+    fn it_conforms() {
+        let store = MemoryStore::new();
+        conformance::run(|| store.clone());
+    }
+}

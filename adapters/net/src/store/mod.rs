@@ -4,6 +4,7 @@
 //! [`Reply`]. Most stores block (a file, a database file): they implement [`BlockingStore`] and run
 //! on a thread of their own by [`Threaded`], which makes one commit of what many rooms have waiting.
 
+pub mod conformance;
 mod memory;
 mod reply;
 pub mod rules;

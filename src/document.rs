@@ -4,7 +4,7 @@ use crate::config::Limits;
 use crate::error::{Fault, FaultKind, StoreFault, StoreFaultKind};
 use crate::io::{Batch, Seq, Stored};
 use crate::update::{self, ClientId, DeleteSet, Scan, ScanLimits, StateVector, UpdateError};
-use crate::wire::{self, varint};
+use crate::wire::{encode, varint};
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -167,7 +167,14 @@ impl Document {
         for range in &scan.ranges {
             self.known.raise(range.client, range.end);
         }
-        self.deleted.extend(scan.deletes.iter().copied());
+        if scan.deletes.len() <= 4 {
+            scan.deletes.iter().for_each(|range| self.deleted.insert(*range));
+        } else {
+            // Two sorted lists are joined in one pass, where inserting one by one would shift.
+            let mut deletes = DeleteSet::new();
+            scan.deletes.iter().for_each(|range| deletes.insert(*range));
+            self.deleted.union(&deletes);
+        }
     }
 
     /// Whether the tail is long enough that folding it pays.
@@ -192,7 +199,7 @@ impl Document {
     }
 
     fn set_snapshot(&mut self, snapshot: &[u8]) {
-        self.frame = wire::sync_step2(snapshot);
+        self.frame = encode::sync_step2(snapshot);
         self.snapshot = self.frame.slice(self.frame.len() - snapshot.len()..);
         debug_assert_eq!(self.frame.len(), 2 + varint::len(snapshot.len() as u64) + snapshot.len());
     }
@@ -200,7 +207,7 @@ impl Document {
     /// The SyncStep2 frame for a peer that has `have`, of everything up to the place `visible`.
     pub(crate) fn sync_step2(&mut self, have: &StateVector, visible: Seq) -> Bytes {
         self.fold(visible);
-        if have.is_empty() { self.frame.clone() } else { wire::sync_step2(&self.lacking(have)) }
+        if have.is_empty() { self.frame.clone() } else { encode::sync_step2(&self.lacking(have)) }
     }
 
     /// What a peer that has `have` lacks of everything up to the place `visible`.

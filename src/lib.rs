@@ -16,7 +16,8 @@
 //! are no more. Here two peers share a room, with a `Vec` for a disk:
 //!
 //! ```
-//! use yroom::{Access, Config, Hub, Input, Output, RoomName, Stored, StoreOp, Timestamp, wire};
+//! use yroom::{Access, Config, Hub, Input, Output, RoomName, Stored, StoreOp, Timestamp};
+//! use yroom::wire::encode;
 //!
 //! let mut hub = Hub::new(Config::default());
 //! let now = Timestamp::ZERO; // from any monotonic clock
@@ -50,11 +51,11 @@
 //!
 //! // Ada types "hi": the update as Yjs encodes it, in an Update message.
 //! let update = [1, 1, 7, 0, 4, 1, 4, b't', b'e', b'x', b't', 2, b'h', b'i', 0];
-//! hub.handle(now, Input::Frame { conn: ada, frame: wire::update(&update) });
+//! hub.handle(now, Input::Frame { conn: ada, frame: encode::update(&update) });
 //! drain(&mut hub);
 //!
 //! assert_eq!(disk.len(), 1, "it is stored");
-//! assert_eq!(sent.last(), Some(&(bob, wire::update(&update))), "and then shown to Bob");
+//! assert_eq!(sent.last(), Some(&(bob, encode::update(&update))), "and then shown to Bob");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

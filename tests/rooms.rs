@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 use support::{World, Writer};
-use yroom::wire::{self, Message};
+use yroom::wire::{self, Message, encode};
 use yroom::{
     Access, Config, Durability, Event, Input, Limits, Seq, StoreFault, StoreFaultKind, StoreOp,
 };
@@ -14,7 +14,7 @@ fn world() -> World {
 }
 
 fn frame_of(update: &[u8]) -> bytes::Bytes {
-    wire::update(update)
+    encode::update(update)
 }
 
 fn updates(frames: &[bytes::Bytes]) -> Vec<bytes::Bytes> {
@@ -35,9 +35,9 @@ fn pair(world: &mut World, room: &str) -> (yroom::ConnId, yroom::ConnId) {
 fn a_newcomer_is_asked_for_its_edits_and_each_step1_is_answered() {
     let mut world = world();
     let conn = world.open("r");
-    assert_eq!(world.take(conn), [wire::sync_step1(&[0])]);
-    world.send(conn, wire::sync_step1(&[0]));
-    assert_eq!(world.take(conn), [wire::sync_step2(&[0, 0])], "also an empty one");
+    assert_eq!(world.take(conn), [encode::sync_step1(&[0])]);
+    world.send(conn, encode::sync_step1(&[0]));
+    assert_eq!(world.take(conn), [encode::sync_step2(&[0, 0])], "also an empty one");
 }
 
 #[test]
@@ -94,11 +94,11 @@ fn before_ack_shows_at_once_and_acknowledges_when_durable() {
     let (a, b) = pair(&mut world, "r");
     world.hold_store = true;
     world.send(a, frame_of(&Writer::new(7).types("hello")));
-    world.send(a, wire::sync_status(&[9]));
+    world.send(a, encode::sync_status(&[9]));
     assert_eq!(updates(&world.take(b)).len(), 1);
     assert!(world.take(a).is_empty());
     world.release_store();
-    assert_eq!(world.take(a), [wire::sync_status(&[9])]);
+    assert_eq!(world.take(a), [encode::sync_status(&[9])]);
     assert!(world.events.contains(&Event::Acknowledged { conn: a, upto: Seq(1) }));
 }
 
@@ -171,7 +171,7 @@ fn a_gap_is_asked_for_and_its_ready_part_used() {
     let (first, second) = (writer.types("one "), writer.types("two"));
     world.send(a, frame_of(&second));
     assert!(updates(&world.take(b)).is_empty(), "no pending part is relayed");
-    assert_eq!(world.take(a), [wire::sync_step1(&[0])]);
+    assert_eq!(world.take(a), [encode::sync_step1(&[0])]);
     world.send(a, writer.step2(&[0]));
     let reader = Writer::new(8);
     reader.hears(&world.take(b));
@@ -265,10 +265,10 @@ fn peers_wait_for_the_load_and_lose_nothing() {
     world.send(conn, frame_of(&writer.types("early")));
     assert!(world.take(conn).is_empty());
     world.pass(Duration::from_secs(20));
-    assert_eq!(world.take(conn), [wire::KEEPALIVE], "a slow load is not silent");
+    assert_eq!(world.take(conn), [encode::KEEPALIVE], "a slow load is not silent");
     world.release_store();
     let frames = world.take(conn);
-    assert_eq!(frames[0], wire::sync_step1(&[0]));
+    assert_eq!(frames[0], encode::sync_step1(&[0]));
     assert!(frames[1].starts_with(&[0, 1]));
     let name = yroom::RoomName::new("r").expect("valid");
     assert_eq!(world.store[&name].last(), Seq(1));
@@ -289,7 +289,7 @@ fn a_failed_load_closes_with_1013_and_stores_nothing() {
     world.held.clear();
     world.hold_store = false;
     let conn = world.open("r");
-    assert_eq!(world.take(conn), [wire::sync_step1(&[0])], "the next one loads anew");
+    assert_eq!(world.take(conn), [encode::sync_step1(&[0])], "the next one loads anew");
 }
 
 #[test]
@@ -491,7 +491,7 @@ fn access_that_expires_ends_the_connection_with_4401() {
 fn awareness_is_shared_kept_for_newcomers_and_cleared_at_the_end() {
     let mut world = world();
     let (a, b) = pair(&mut world, "r");
-    let state = wire::awareness(&[1, 7, 1, 4, b'{', b'}', b' ', b' ']);
+    let state = encode::awareness(&[1, 7, 1, 4, b'{', b'}', b' ', b' ']);
     world.send(a, state);
     let is_awareness = |frame: &bytes::Bytes| {
         matches!(wire::messages(frame).next(), Some(Ok(Message::Awareness(_))))
@@ -501,7 +501,7 @@ fn awareness_is_shared_kept_for_newcomers_and_cleared_at_the_end() {
     assert!(world.take(c).iter().any(is_awareness), "a newcomer is told who is here");
     world.close(a);
     let gone = world.take(b);
-    assert_eq!(gone, [wire::awareness(&[1, 7, 1, 4, b'n', b'u', b'l', b'l'])]);
+    assert_eq!(gone, [encode::awareness(&[1, 7, 1, 4, b'n', b'u', b'l', b'l'])]);
 }
 
 #[test]

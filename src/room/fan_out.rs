@@ -5,7 +5,7 @@ use crate::config::{Config, Durability};
 use crate::io::{ConnId, Event, Output, Seq};
 use crate::peer::Lag;
 use crate::update::{self, ClockRange, StateVector};
-use crate::wire;
+use crate::wire::encode;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -120,7 +120,7 @@ impl Room {
             .map(|update| &update.frame[update.frame.len() - update.bytes..])
             .collect();
         let merged = update::merge(&bodies).expect("accepted updates are well formed");
-        self.fan_out(cx, except, &wire::update(&merged), updates);
+        self.fan_out(cx, except, &encode::update(&merged), updates);
     }
 
     fn fan_out(
@@ -198,10 +198,10 @@ impl Room {
         let visible = self.visible(cx.config);
         let lacking = self.document.diff(&lag.have, visible);
         if lacking != update::EMPTY {
-            self.send(cx, slot, wire::update(&lacking));
+            self.send(cx, slot, encode::update(&lacking));
         }
         if let Some(states) = self.awareness.since(lag.awareness) {
-            self.send(cx, slot, wire::awareness(&states));
+            self.send(cx, slot, encode::awareness(&states));
         }
         cx.event(Event::PeerCaughtUp { conn: self.peers[slot].conn });
     }
@@ -213,7 +213,7 @@ impl Room {
         except: Option<ConnId>,
         states: &[u8],
     ) {
-        let frame = wire::awareness(states);
+        let frame = encode::awareness(states);
         self.fan_out(cx, except, &frame, &[]);
     }
 

@@ -22,7 +22,7 @@ use crate::io::{ConnId, Event, Output, RoomId, RoomName, Seq, StoreOp, Stored};
 use crate::journal::Journal;
 use crate::peer::{Peer, Standing};
 use crate::time::{SplitMix64, Timestamp};
-use crate::wire;
+use crate::wire::encode;
 use bytes::Bytes;
 use fan_out::Gated;
 use std::collections::VecDeque;
@@ -328,7 +328,7 @@ impl Room {
             if !peer.is_open() {
                 continue;
             } else if peer.last_sent + cx.config.keepalive < next_tick && peer.unsent == 0 {
-                self.send(cx, slot, Bytes::from_static(wire::KEEPALIVE));
+                self.send(cx, slot, Bytes::from_static(encode::KEEPALIVE));
             } else if peer.unsent > 0 && waited(peer.last_flushed, cx.config.limits.lagging_for) {
                 let reason = "too slow: nothing was taken for too long";
                 self.fault(cx, slot, Fault::new(FaultKind::Slow, reason));

@@ -9,7 +9,7 @@ use crate::io::{Event, Output, Seq};
 use crate::peer::{Gap, Standing};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
-use crate::wire::{self, Message, varint};
+use crate::wire::{self, Message, encode, varint};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -22,10 +22,10 @@ const GAP_FORGOTTEN: Duration = Duration::from_secs(60);
 impl Room {
     /// What a newcomer is sent unasked: SyncStep1, or its offline edits never come; and who is here.
     pub(super) fn greet(&mut self, cx: &mut Context<'_>, slot: usize) {
-        let step1 = wire::sync_step1(&self.document.known().encode());
+        let step1 = encode::sync_step1(&self.document.known().encode());
         self.send(cx, slot, step1);
         if let Some(states) = self.awareness.snapshot() {
-            self.send(cx, slot, wire::awareness(&states));
+            self.send(cx, slot, encode::awareness(&states));
         }
     }
 
@@ -96,8 +96,8 @@ impl Room {
             Message::QueryAwareness => {
                 let states = self.awareness.snapshot();
                 let frame = states.map_or_else(
-                    || Bytes::from_static(wire::KEEPALIVE),
-                    |states| wire::awareness(&states),
+                    || Bytes::from_static(encode::KEEPALIVE),
+                    |states| encode::awareness(&states),
                 );
                 self.send(cx, slot, frame);
             }
@@ -155,7 +155,7 @@ impl Room {
                 self.document.accept(&part, &scan);
                 let frame = match (frame, &part) {
                     (Some(frame), Cow::Borrowed(part)) if part.len() == update.len() => frame.clone(),
-                    _ => wire::update(&part),
+                    _ => encode::update(&part),
                 };
                 self.peers[slot].last_accepted = seq;
                 let held =
@@ -209,7 +209,7 @@ impl Room {
         gap.attempts += 1;
         gap.ask_at = None;
         cx.event(Event::Gap { conn: peer.conn, attempt: gap.attempts });
-        let step1 = wire::sync_step1(&self.document.known().encode());
+        let step1 = encode::sync_step1(&self.document.known().encode());
         self.send(cx, slot, step1);
     }
 
@@ -244,9 +244,12 @@ impl Room {
             Presence::Publish => {}
         }
         let conn = peer.conn;
-        let changed = self.awareness.apply(cx.now, conn, states, &cx.config.limits)?;
-        if let Some(changed) = changed {
+        let applied = self.awareness.apply(cx.now, conn, states, &cx.config.limits)?;
+        if let Some(changed) = applied.others {
             self.spread_awareness(cx, Some(conn), &changed);
+        }
+        if let Some(correction) = applied.sender {
+            self.send(cx, slot, encode::awareness(&correction));
         }
         Ok(())
     }
@@ -260,7 +263,7 @@ impl Room {
         if peer.gap.is_some() || !peer.may_write() {
             return;
         }
-        self.hold_status(cx.config, gate, conn, wire::sync_status(status));
+        self.hold_status(cx.config, gate, conn, encode::sync_status(status));
     }
 
     /// What a peer may be shown: in the default durability, what is durable.

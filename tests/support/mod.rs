@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use yroom::wire::{self, Message};
+use yroom::wire::{self, Message, encode};
 use yroom::{
     Access, Append, Config, ConnId, Event, Hub, Input, Output, RoomId, RoomName, Stored, StoreOp,
     Timestamp,
@@ -199,13 +199,13 @@ impl Writer {
     }
 
     pub fn step1(&self) -> Bytes {
-        wire::sync_step1(&self.doc.transact().state_vector().encode_v1())
+        encode::sync_step1(&self.doc.transact().state_vector().encode_v1())
     }
 
     /// Everything that a peer with `have` lacks.
     pub fn step2(&self, have: &[u8]) -> Bytes {
         let have = StateVector::decode_v1(have).expect("a state vector");
-        wire::sync_step2(&self.doc.transact().encode_diff_v1(&have))
+        encode::sync_step2(&self.doc.transact().encode_diff_v1(&have))
     }
 
     /// Takes in what a server sent.

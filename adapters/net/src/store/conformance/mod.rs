@@ -24,11 +24,14 @@ use bytes::Bytes;
 use probe::{Probe, snapshot, update};
 use yroom::{Batch, RoomName, Seq, StoreFaultKind, Stored};
 
-/// Runs every case; panics, saying which rule is broken.
+/// Runs every case.
 ///
 /// `open` opens the same medium each time, after the store that it gave before was closed. Rooms
-/// whose names begin with `conformance` are made in it, so it should be one of its own.
-#[expect(clippy::missing_panics_doc, reason = "panicking is how a test speaks")]
+/// with odd names are made in it, so it should be one of its own.
+///
+/// # Panics
+///
+/// If a rule is broken: the message says which.
 pub fn run<S: Store>(mut open: impl FnMut() -> S) {
     let open: Open<'_, S> = &mut open;
     an_absent_room_is_absent(open);

@@ -12,7 +12,7 @@ use yroom::wire::varint;
 use yroom::{Append, Batch, Input, RoomId, RoomName, Seq, StoreFault, StoreOp, Stored};
 
 /// How long an answer may take: a store that forgets one would hang the test otherwise.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(super) struct Probe<S: Store> {
     store: S,

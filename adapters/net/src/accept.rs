@@ -1,0 +1,251 @@
+//! From an accepted socket to a peer in a room: the request is read here, and the socket goes to the
+//! shard that has the room.
+
+use crate::conn::Conn;
+use crate::http::{self, Join, Refusal, Request};
+use crate::link::{Duplex, Link};
+use crate::mailbox::Mailbox;
+use crate::runtime::Runtime;
+use crate::server::Notice;
+use crate::shard::Shard;
+use crate::signal::Signal;
+use futures_util::io::{AsyncReadExt, AsyncWriteExt};
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::TcpStream;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use yroom::{Access, CloseCode, RoomName};
+
+/// Sockets of a shard whose request is not there yet; further ones wait in the kernel's queue. Each
+/// has at most a head's bytes, so that is 16 MiB.
+const HANDSHAKES: usize = 1024;
+/// How long to wait when the system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A shard and its surroundings.
+pub(crate) struct Site<R> {
+    pub(crate) runtime: R,
+    pub(crate) shard: Rc<Shard>,
+    pub(crate) index: usize,
+    pub(crate) mailboxes: Arc<[Mailbox<Job>]>,
+    handshakes: Cell<usize>,
+    handshake_over: Signal,
+}
+
+/// What a shard is asked to do.
+pub(crate) enum Job {
+    /// To serve a socket whose request another shard has read.
+    Join { stream: TcpStream, part: Vec<u8>, join: Join },
+    /// To serve a WebSocket that somebody else has accepted.
+    Upgraded { stream: Box<dyn Duplex + Send>, part: Vec<u8>, room: RoomName, access: Access },
+    /// To let nobody in any more, and to end.
+    Stop,
+}
+
+impl<R: Runtime> Site<R> {
+    pub(crate) fn new(
+        runtime: R,
+        shard: Rc<Shard>,
+        index: usize,
+        mailboxes: Arc<[Mailbox<Job>]>,
+    ) -> Self {
+        let (handshakes, handshake_over) = (Cell::new(0), Signal::default());
+        Self { runtime, shard, index, mailboxes, handshakes, handshake_over }
+    }
+
+    /// Accepts for ever.
+    pub(crate) async fn accept(self: Rc<Self>, listener: R::Listener) {
+        loop {
+            if self.handshakes.get() >= HANDSHAKES {
+                self.handshake_over.wait().await;
+                continue;
+            }
+            match R::accept(&listener).await {
+                Ok((stream, _)) => {
+                    self.handshakes.set(self.handshakes.get() + 1);
+                    let site = Rc::clone(&self);
+                    self.runtime.spawn_local(async move {
+                        site.greet(stream).await;
+                        site.handshakes.set(site.handshakes.get() - 1);
+                        site.handshake_over.raise();
+                    });
+                }
+                Err(error) if is_of_the_peer(&error) => {}
+                Err(error) => {
+                    self.shard.notify(&Notice::AcceptFailed { error: &error });
+                    self.runtime.sleep_until(Instant::now() + ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Reads the request and answers it, or hands it on.
+    async fn greet(self: &Rc<Self>, mut stream: R::Stream) {
+        // A socket that is gone already says so when it is read.
+        let _ = R::set_nodelay(&stream);
+        let deadline = Instant::now() + self.shard.timeouts().handshake;
+        let head = before(self.runtime.sleep_until(deadline), read_request(&mut stream)).await;
+        match head {
+            Some(Ok(Some((Request::Join(join), part)))) => self.dispatch(stream, part, join).await,
+            Some(Ok(Some((Request::Health, _)))) => self.answer(&mut stream, &http::healthy()).await,
+            Some(Ok(None)) => {}
+            Some(Err(refusal)) => self.refuse(&mut stream, &refusal).await,
+            None => {
+                let slow = Refusal::new(408, "the request took too long to arrive");
+                self.refuse(&mut stream, &slow).await;
+            }
+        }
+    }
+
+    /// Hands a socket to the shard that has its room.
+    async fn dispatch(self: &Rc<Self>, stream: R::Stream, part: Vec<u8>, join: Join) {
+        let home = shard_of(&join.room, self.mailboxes.len());
+        if home == self.index {
+            self.join(stream, part, join).await;
+            return;
+        }
+        match R::release(stream) {
+            Ok(stream) => {
+                // A shard that has ended drops the socket with its mailbox.
+                let _ = self.mailboxes[home].push(Job::Join { stream, part, join });
+            }
+            Err(error) => self.shard.notify(&Notice::AcceptFailed { error: &error }),
+        }
+    }
+
+    /// Does what came by mail.
+    pub(crate) fn carry_out(self: &Rc<Self>, job: Job) {
+        match job {
+            Job::Join { stream, part, join } => match self.runtime.adopt(stream) {
+                Ok(stream) => {
+                    let site = Rc::clone(self);
+                    self.runtime.spawn_local(async move { site.join(stream, part, join).await });
+                }
+                Err(error) => self.shard.notify(&Notice::AcceptFailed { error: &error }),
+            },
+            Job::Upgraded { stream, part, room, access } => {
+                self.take_in(stream, part, &room, access);
+            }
+            Job::Stop => self.shard.stop(),
+        }
+    }
+
+    /// Makes a socket a peer, or says why not while it still speaks HTTP.
+    async fn join(self: &Rc<Self>, mut stream: R::Stream, part: Vec<u8>, join: Join) {
+        match self.shard.open(&join.room, Access::FULL) {
+            Ok(id) => {
+                let link = Link::new(Box::new(stream), join.response(), part, self.shard.limits());
+                self.serve(Conn::new(id, link, self.shard.now()));
+            }
+            Err(reject) => self.refuse(&mut stream, &reject.into()).await,
+        }
+    }
+
+    fn take_in(
+        self: &Rc<Self>,
+        stream: Box<dyn Duplex + Send>,
+        part: Vec<u8>,
+        room: &RoomName,
+        access: Access,
+    ) {
+        let mut link = Link::new(stream, Vec::new(), part, self.shard.limits());
+        match self.shard.open(room, access) {
+            Ok(id) => self.serve(Conn::new(id, link, self.shard.now())),
+            Err(reject) => {
+                link.close(CloseCode::TRY_AGAIN, &reject.to_string());
+                let deadline = Instant::now() + self.shard.timeouts().closing;
+                let sleep = self.runtime.sleep_until(deadline);
+                self.runtime.spawn_local(async move {
+                    before(sleep, poll_fn(|cx| link.poll_closed(cx))).await;
+                });
+            }
+        }
+    }
+
+    fn serve(self: &Rc<Self>, conn: Conn) {
+        let conn = Rc::new(conn);
+        self.shard.enrol(&conn);
+        self.runtime.spawn_local(conn.serve(Rc::clone(&self.shard)));
+    }
+
+    async fn refuse(&self, stream: &mut R::Stream, refusal: &Refusal) {
+        self.shard.notify(&Notice::Refused { refusal });
+        self.answer(stream, &refusal.response()).await;
+    }
+
+    /// Writes an answer, then reads what the peer still sends: a socket that is closed with unread
+    /// bytes resets the connection, and the answer would be lost.
+    async fn answer(&self, stream: &mut R::Stream, answer: &[u8]) {
+        let deadline = Instant::now() + self.shard.timeouts().closing;
+        let linger = async {
+            stream.write_all(answer).await?;
+            stream.close().await?;
+            let mut waste = [0; 1024];
+            while stream.read(&mut waste).await? > 0 {}
+            io::Result::Ok(())
+        };
+        before(self.runtime.sleep_until(deadline), linger).await;
+    }
+}
+
+/// Which of `shards` has a room: FNV-1a of its name. Stable, so that what a log says about one run
+/// holds for the next.
+pub(crate) fn shard_of(room: &RoomName, shards: usize) -> usize {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in room.as_str().bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    // The low bits of FNV-1a mix least.
+    ((hash ^ (hash >> 32)) % shards as u64) as usize
+}
+
+/// The request, and what came after it; nothing if the peer went away instead.
+async fn read_request<S>(stream: &mut S) -> Result<Option<(Request, Vec<u8>)>, Refusal>
+where
+    S: futures_io::AsyncRead + Unpin,
+{
+    let mut bytes = Vec::with_capacity(1024);
+    let mut chunk = [0; 2048];
+    loop {
+        let seen = bytes.len();
+        match stream.read(&mut chunk).await {
+            Ok(read @ 1..) => bytes.extend_from_slice(&chunk[..read]),
+            Ok(0) | Err(_) => return Ok(None),
+        }
+        if let Some(end) = http::head_end(&bytes, seen)? {
+            let part = bytes.split_off(end);
+            return Ok(Some((http::judge(&bytes)?, part)));
+        }
+    }
+}
+
+/// What `future` gives, if it does before `deadline`.
+pub(crate) async fn before<T>(
+    deadline: impl Future<Output = ()>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut deadline = pin!(deadline);
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Poll::Ready(value) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(value));
+        }
+        deadline.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Whether accepting failed because the peer has gone meanwhile.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

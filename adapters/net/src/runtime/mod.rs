@@ -1,0 +1,69 @@
+//! The little that the driver asks of an async runtime: [`Runtime`].
+
+#[cfg(feature = "async-std")]
+mod async_std;
+#[cfg(any(feature = "smol", feature = "async-std"))]
+mod local;
+#[cfg(feature = "smol")]
+mod smol;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+#[cfg(feature = "async-std")]
+pub use async_std::AsyncStd;
+#[cfg(feature = "smol")]
+pub use smol::Smol;
+#[cfg(feature = "tokio")]
+pub use tokio::Tokio;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
+
+/// An async runtime, as seen by one shard: tasks of this thread, timers and TCP.
+///
+/// A value of it is a handle to the runtime of the thread that it was made on.
+pub trait Runtime: Clone + 'static {
+    /// A listening socket.
+    type Listener: 'static;
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+
+    /// What it is called.
+    const NAME: &'static str;
+
+    /// Runs `main`, and what is spawned meanwhile, on this thread. What still runs when `main` is
+    /// done is dropped.
+    fn block_on_local<F, Fut>(main: F) -> io::Result<Fut::Output>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future;
+
+    /// Starts a task on this thread. Tasks that are woken run in the order of their waking.
+    fn spawn_local(&self, task: impl Future<Output = ()> + 'static);
+
+    /// Waits until `at`.
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + 'static;
+
+    /// Takes over a listening socket, which is non-blocking already.
+    fn listen(&self, listener: TcpListener) -> io::Result<Self::Listener>;
+
+    /// Waits for the next connection.
+    fn accept(
+        listener: &Self::Listener,
+    ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
+
+    /// Connects.
+    fn connect(&self, addr: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>>;
+
+    /// Takes a connection into this thread's reactor.
+    fn adopt(&self, stream: TcpStream) -> io::Result<Self::Stream>;
+
+    /// Takes a connection out of this thread's reactor, so that another thread can adopt it.
+    fn release(stream: Self::Stream) -> io::Result<TcpStream>;
+
+    /// Whether small writes leave at once.
+    fn set_nodelay(stream: &Self::Stream) -> io::Result<()>;
+}

@@ -1,0 +1,368 @@
+//! A server: shards on threads, a listening socket, and how it all ends.
+
+use crate::accept::{Job, Site, before, shard_of};
+use crate::http::Refusal;
+use crate::mailbox::Mailbox;
+use crate::runtime::Runtime;
+use crate::shard::{Parts, Shard};
+use crate::signal::Signal;
+use crate::store::{MemoryStore, Store};
+use futures_io::{AsyncRead, AsyncWrite};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::marker::PhantomData;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::task::Poll;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use yroom::{Access, CloseCode, Config, Event, RoomName};
+
+/// What a server does besides sockets and rooms; see [`Server::observe`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Notice<'a> {
+    /// The engine says something.
+    Engine(&'a Event),
+    /// A request was refused before it became a WebSocket.
+    Refused {
+        /// With what.
+        refusal: &'a Refusal,
+    },
+    /// A peer did what a WebSocket, or this protocol's use of it, must not.
+    Breach {
+        /// The code its connection is closed with.
+        code: CloseCode,
+        /// In words.
+        reason: &'a str,
+    },
+    /// The system would not give a connection.
+    AcceptFailed {
+        /// Why.
+        error: &'a io::Error,
+    },
+    /// A shard ended that should not have: its rooms are not served any more.
+    ShardFailed {
+        /// Which thread.
+        shard: usize,
+    },
+}
+
+pub(crate) type Observer = Arc<dyn Fn(&Notice<'_>) + Send + Sync>;
+
+/// How long a server waits for whom.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// For a whole request, from the accepting on. Default: 5 s.
+    pub handshake: Duration,
+    /// Silence after which a peer is pinged. Default: 25 s, less than the 30 s and more of proxies.
+    pub ping_after: Duration,
+    /// For anything from a peer that was pinged; then it counts as gone (1001). Default: 10 s.
+    pub pong_within: Duration,
+    /// For the end of a connection that was closed. Default: 2 s.
+    pub closing: Duration,
+    /// For everything to be stored and everybody to be gone at the end. Default: 30 s.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(5),
+            ping_after: Duration::from_secs(25),
+            pong_within: Duration::from_secs(10),
+            closing: Duration::from_secs(2),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A server that is not running yet.
+pub struct Server<R> {
+    config: Config,
+    store: Option<Arc<dyn Store>>,
+    threads: usize,
+    timeouts: Timeouts,
+    observer: Observer,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> Server<R> {
+    /// A server with a memory store, a thread for each core and nobody who observes.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            store: None,
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            timeouts: Timeouts::default(),
+            observer: Arc::new(|_| {}),
+            runtime: PhantomData,
+        }
+    }
+
+    /// Where the rooms are kept. The server closes it at its end.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// How many shards, each a thread with its own rooms; at least one.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// How long to wait for whom.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Who is told what happens. Called on the shards' threads, in the middle of their work: it has
+    /// to be quick.
+    #[must_use]
+    pub fn observe(mut self, observer: impl Fn(&Notice<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Listens on `addr` and starts to serve.
+    pub fn bind(self, addr: impl ToSocketAddrs) -> io::Result<Running> {
+        self.serve(TcpListener::bind(addr)?)
+    }
+
+    /// Starts to serve on a socket that listens already.
+    pub fn serve(self, listener: TcpListener) -> io::Result<Running> {
+        listener.set_nonblocking(true)?;
+        let addr = listener.local_addr()?;
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let mailboxes: Arc<[_]> = (0..self.threads).map(|_| Mailbox::new()).collect();
+        let mut running =
+            Running { addr, mailboxes: Arc::clone(&mailboxes), threads: Vec::new(), store };
+        let (started, starting) = mpsc::channel();
+        let epoch = Instant::now();
+        for index in 0..self.threads {
+            let start = Start {
+                index,
+                // Shards must not all retry at the same moments.
+                config: Config { seed: self.config.seed ^ index as u64, ..self.config.clone() },
+                parts: Parts {
+                    epoch,
+                    store: Arc::clone(&running.store),
+                    timeouts: self.timeouts.clone(),
+                    limits: self.config.limits.clone(),
+                    observer: Arc::clone(&self.observer),
+                },
+                listener: listener.try_clone()?,
+                mailboxes: Arc::clone(&mailboxes),
+                started: started.clone(),
+            };
+            let thread = thread::Builder::new()
+                .name(format!("yroom-{index}"))
+                .spawn(move || start.run::<R>())?;
+            running.threads.push(thread);
+        }
+        drop(started);
+        // Dropped on failure, `running` ends the shards that did start.
+        for _ in 0..self.threads {
+            starting.recv().unwrap_or_else(|_| Err(io::Error::other("a shard did not start")))?;
+        }
+        Ok(running)
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Server<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("runtime", &R::NAME)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server that runs; dropped, it shuts down.
+pub struct Running {
+    addr: SocketAddr,
+    mailboxes: Arc<[Mailbox<Job>]>,
+    threads: Vec<JoinHandle<Farewell>>,
+    store: Arc<dyn Store>,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "it says whether anything was lost"]
+pub struct Farewell {
+    /// Updates that were accepted and that the store did not take.
+    pub unsaved: u64,
+    /// Shards that did not come to their end in time, or failed: what they had in flight may be
+    /// stored or not.
+    pub unfinished: usize,
+}
+
+impl Farewell {
+    /// Whether everything accepted is stored.
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves a connection on which the WebSocket handshake is done already, by whatever server
+    /// accepted it; `part` is what was read of it beyond that.
+    ///
+    /// Gives nothing back: if the hub does not let it in, it is closed with 1013.
+    pub fn serve_upgraded<S>(&self, stream: S, part: Vec<u8>, room: RoomName, access: Access)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let home = &self.mailboxes[shard_of(&room, self.mailboxes.len())];
+        // A shard that has ended drops the connection.
+        let _ = home.push(Job::Upgraded { stream: Box::new(stream), part, room, access });
+    }
+
+    /// Stops accepting, stores what was accepted, closes everybody with 1012, closes the store.
+    /// Blocks until that is done, at most for [`Timeouts::drain`] and the store's own time.
+    pub fn shutdown(mut self) -> Farewell {
+        self.end()
+    }
+
+    fn end(&mut self) -> Farewell {
+        for mailbox in self.mailboxes.iter() {
+            // A shard that has ended already needs no telling.
+            let _ = mailbox.push(Job::Stop);
+        }
+        let mut sum = Farewell::default();
+        if self.threads.is_empty() {
+            return sum;
+        }
+        for thread in self.threads.drain(..) {
+            let one = thread.join().unwrap_or(Farewell { unsaved: 0, unfinished: 1 });
+            sum.unsaved += one.unsaved;
+            sum.unfinished += one.unfinished;
+        }
+        self.store.close();
+        sum
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `shutdown`.
+        let _ = self.end();
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+/// What a shard's thread starts with.
+struct Start {
+    index: usize,
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    mailboxes: Arc<[Mailbox<Job>]>,
+    started: mpsc::Sender<io::Result<()>>,
+}
+
+impl Start {
+    fn run<R: Runtime>(self) -> Farewell {
+        let (started, index) = (self.started.clone(), self.index);
+        let mailbox = self.mailboxes[index].clone();
+        let observer = Arc::clone(&self.parts.observer);
+        let failure = Failure { shard: index, observer };
+        let result = R::block_on_local(|runtime| self.main(runtime));
+        mailbox.close();
+        match result {
+            Ok(Ok(farewell)) => {
+                failure.disarm();
+                farewell
+            }
+            Ok(Err(error)) | Err(error) => {
+                failure.disarm();
+                let _ = started.send(Err(error));
+                Farewell { unsaved: 0, unfinished: 1 }
+            }
+        }
+    }
+
+    /// A shard's life, from its first task to its last connection.
+    async fn main<R: Runtime>(self, runtime: R) -> io::Result<Farewell> {
+        let listener = runtime.listen(self.listener)?;
+        let drain_time = self.parts.timeouts.drain;
+        let shard = Rc::new(Shard::new(self.config, self.parts));
+        let site = Site::new(runtime.clone(), Rc::clone(&shard), self.index, self.mailboxes);
+        let site = Rc::new(site);
+        let stopped = Rc::new(Signal::default());
+
+        runtime.spawn_local(Rc::clone(&shard).drain());
+        runtime.spawn_local(Rc::clone(&shard).answers());
+        runtime.spawn_local(timer(runtime.clone(), Rc::clone(&shard)));
+        runtime.spawn_local(mail(Rc::clone(&site), Rc::clone(&stopped)));
+        let _ = self.started.send(Ok(()));
+
+        // Dropped with the listener when the shard stops.
+        before(stopped.wait(), Rc::clone(&site).accept(listener)).await;
+        let deadline = runtime.sleep_until(Instant::now() + drain_time);
+        let ended = before(deadline, shard.ended()).await;
+        Ok(Farewell { unsaved: shard.unsaved(), unfinished: usize::from(ended.is_none()) })
+    }
+}
+
+/// The task that does what other threads ask for.
+async fn mail<R: Runtime>(site: Rc<Site<R>>, stopped: Rc<Signal>) {
+    let mailbox = site.mailboxes[site.index].clone();
+    loop {
+        for job in poll_fn(|cx| mailbox.poll_take(cx)).await {
+            if matches!(job, Job::Stop) {
+                stopped.raise();
+            }
+            site.carry_out(job);
+        }
+    }
+}
+
+/// The task that keeps time for a shard.
+async fn timer<R: Runtime>(runtime: R, shard: Rc<Shard>) {
+    loop {
+        let mut due = pin!(runtime.sleep_until(shard.instant(shard.arm())));
+        poll_fn(|cx| match shard.poll_earlier(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => due.as_mut().poll(cx),
+        })
+        .await;
+        shard.on_time();
+    }
+}
+
+/// Tells the observer if the thread unwinds.
+struct Failure {
+    shard: usize,
+    observer: Observer,
+}
+
+impl Failure {
+    fn disarm(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        (self.observer)(&Notice::ShardFailed { shard: self.shard });
+    }
+}

@@ -1,0 +1,371 @@
+//! One thread's share of the rooms: a hub, its connections, and what moves between them.
+//!
+//! A connection's task hands frames to the hub and raises `dirty`. That wakes the one *drain* task,
+//! which runs when all tasks that were ready have had their turn, as the executor is first in, first
+//! out: a burst is drained once, and a lone frame at once. The drain carries the hub's outputs out and
+//! flushes each connection that it fed once: one system call with all its frames.
+
+use crate::conn::{Conn, Silence, SilenceLimits};
+use crate::server::{Notice, Observer, Timeouts};
+use crate::signal::Signal;
+use crate::store::{Inbox, Store};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use yroom::{
+    Access, CloseCode, Config, ConnId, Event, Hub, Input, Limits, Output, Reject, RoomName,
+    Timestamp,
+};
+
+/// How often a drain looks for what its own flushes made possible before others have their turn.
+const ROUNDS: usize = 8;
+
+/// What a shard's tasks share.
+pub(crate) struct Shard {
+    core: RefCell<Core>,
+    /// The hub has been given something: its outputs have to be drained.
+    dirty: Signal,
+    /// There is an earlier deadline than the timer waits for.
+    earlier: Signal,
+    /// A connection has gone or an output was drained, while somebody waits for the end.
+    ending: Signal,
+    phase: Cell<Phase>,
+    armed: Cell<Timestamp>,
+    unsaved: Cell<u64>,
+    parts: Parts,
+    inbox: Inbox,
+}
+
+/// What a shard is made of, apart from its hub.
+pub(crate) struct Parts {
+    pub(crate) epoch: Instant,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+    pub(crate) observer: Observer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    Stopping,
+}
+
+struct Core {
+    hub: Hub,
+    conns: HashMap<ConnId, Rc<Conn>, BuildHasherDefault<IdHasher>>,
+    /// Fed and not flushed.
+    touched: Vec<Rc<Conn>>,
+    /// In the order of their deadlines, as all have the same time.
+    closing: VecDeque<(Timestamp, Weak<Conn>)>,
+    swept_at: Timestamp,
+}
+
+impl Shard {
+    pub(crate) fn new(config: Config, parts: Parts) -> Self {
+        let core = Core {
+            hub: Hub::new(config),
+            conns: HashMap::default(),
+            touched: Vec::new(),
+            closing: VecDeque::new(),
+            swept_at: Timestamp::ZERO,
+        };
+        Self {
+            core: RefCell::new(core),
+            dirty: Signal::default(),
+            earlier: Signal::default(),
+            ending: Signal::default(),
+            phase: Cell::new(Phase::Serving),
+            armed: Cell::new(Timestamp::ZERO),
+            unsaved: Cell::new(0),
+            parts,
+            inbox: Inbox::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let age = self.parts.epoch.elapsed().as_micros();
+        Timestamp::from_micros(u64::try_from(age).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn instant(&self, at: Timestamp) -> Instant {
+        // A deadline beyond what the clock can say is as good as one in a year.
+        let far = Duration::from_secs(365 * 24 * 3600);
+        self.parts.epoch + Duration::from_micros(at.as_micros()).min(self.parts.epoch.elapsed() + far)
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.parts.limits
+    }
+
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.parts.timeouts
+    }
+
+    pub(crate) fn notify(&self, notice: &Notice<'_>) {
+        (self.parts.observer)(notice);
+    }
+
+    /// Asks the hub to let somebody in.
+    pub(crate) fn open(&self, room: &RoomName, access: Access) -> Result<ConnId, Reject> {
+        let conn = self.core.borrow_mut().hub.open(self.now(), room, access)?;
+        self.dirty.raise();
+        Ok(conn)
+    }
+
+    /// Puts a connection that was let in where outputs find it.
+    pub(crate) fn enrol(&self, conn: &Rc<Conn>) {
+        let mut core = self.core.borrow_mut();
+        core.conns.insert(conn.id(), Rc::clone(conn));
+        if core.conns.len() == 1 {
+            // The sweep sleeps while there is nobody.
+            core.swept_at = self.now();
+            self.earlier.raise();
+        }
+    }
+
+    /// A connection is gone for good.
+    pub(crate) fn forget(&self, conn: ConnId) {
+        self.core.borrow_mut().conns.remove(&conn);
+        self.input(Input::Closed { conn });
+    }
+
+    pub(crate) fn input(&self, input: Input) {
+        self.input_at(self.now(), input);
+    }
+
+    pub(crate) fn input_at(&self, now: Timestamp, input: Input) {
+        self.core.borrow_mut().hub.handle(now, input);
+        self.dirty.raise();
+    }
+
+    /// A peer broke the WebSocket protocol; its connection begins to close.
+    pub(crate) fn breach(&self, conn: ConnId, code: CloseCode, reason: &str) {
+        // The room need not wait for the closing handshake to see the peer gone.
+        self.input(Input::Closed { conn });
+        self.notify(&Notice::Breach { code, reason });
+        let mut core = self.core.borrow_mut();
+        let weak = core.conns.get(&conn).map(Rc::downgrade);
+        core.begin_closing(self.now() + self.parts.timeouts.closing, weak);
+        self.earlier.raise();
+    }
+
+    /// Lets nobody in any more, and has the hub end what it has.
+    pub(crate) fn stop(&self) {
+        self.phase.set(Phase::Stopping);
+        self.core.borrow_mut().hub.shutdown(self.now());
+        self.dirty.raise();
+    }
+
+    /// Waits until everything is stored and everybody has gone.
+    pub(crate) async fn ended(&self) {
+        loop {
+            {
+                let core = self.core.borrow();
+                if core.hub.is_drained() && core.conns.is_empty() {
+                    return;
+                }
+            }
+            self.ending.wait().await;
+        }
+    }
+
+    /// Updates that were lost because the store did not take them.
+    pub(crate) fn unsaved(&self) -> u64 {
+        self.unsaved.get()
+    }
+
+    /// The task that hands the store's answers to the hub.
+    pub(crate) async fn answers(self: Rc<Self>) {
+        loop {
+            let inputs = poll_fn(|cx| self.inbox.poll_take(cx)).await;
+            let now = self.now();
+            for input in inputs {
+                self.input_at(now, input);
+            }
+        }
+    }
+
+    /// The task that carries out what the hub wants.
+    pub(crate) async fn drain(self: Rc<Self>) {
+        loop {
+            self.dirty.wait().await;
+            self.drain_once();
+        }
+    }
+
+    fn drain_once(&self) {
+        let mut touched = Vec::new();
+        for round in 0.. {
+            self.carry_out();
+            std::mem::swap(&mut touched, &mut self.core.borrow_mut().touched);
+            if touched.is_empty() {
+                break;
+            }
+            let now = self.now();
+            for conn in touched.drain(..) {
+                let bytes = conn.flush();
+                if bytes > 0 {
+                    let flushed = Input::Flushed { conn: conn.id(), bytes };
+                    self.core.borrow_mut().hub.handle(now, flushed);
+                }
+            }
+            if round == ROUNDS {
+                self.dirty.raise();
+                break;
+            }
+        }
+        let mut core = self.core.borrow_mut();
+        // Its capacity is worth keeping; it is empty.
+        if core.touched.is_empty() {
+            core.touched = touched;
+        }
+        if core.next_deadline(&self.parts.timeouts).is_some_and(|at| at < self.armed.get()) {
+            self.earlier.raise();
+        }
+        if self.phase.get() == Phase::Stopping {
+            self.ending.raise();
+        }
+    }
+
+    /// Carries out all outputs, short of flushing.
+    fn carry_out(&self) {
+        let mut core = self.core.borrow_mut();
+        let core = &mut *core;
+        while let Some(output) = core.hub.poll_output() {
+            match output {
+                Output::Send { conn, frame } => {
+                    if let Some(conn) = core.conns.get(&conn)
+                        && conn.feed(frame)
+                    {
+                        core.touched.push(Rc::clone(conn));
+                    }
+                }
+                Output::Close { conn, code, reason } => {
+                    let found = core.conns.get(&conn).filter(|conn| conn.close(code, &reason));
+                    let weak = found.map(Rc::downgrade);
+                    core.begin_closing(self.now() + self.parts.timeouts.closing, weak);
+                }
+                Output::Pause { conn } => {
+                    if let Some(conn) = core.conns.get(&conn) {
+                        conn.pause();
+                    }
+                }
+                Output::Resume { conn } => {
+                    if let Some(conn) = core.conns.get(&conn) {
+                        conn.resume(self.now());
+                    }
+                }
+                Output::Store(op) => {
+                    let reply = self.inbox.reply_for(&op);
+                    self.parts.store.submit(op, reply);
+                }
+                Output::Event(event) => {
+                    if let Event::RoomClosed { unsaved, .. } = &event {
+                        self.unsaved.set(self.unsaved.get() + unsaved);
+                    }
+                    self.notify(&Notice::Engine(&event));
+                }
+            }
+        }
+    }
+
+    /// When the timer has to look next.
+    pub(crate) fn arm(&self) -> Timestamp {
+        let deadline = self.core.borrow().next_deadline(&self.parts.timeouts);
+        let at = deadline.unwrap_or(Timestamp::from_micros(u64::MAX));
+        self.armed.set(at);
+        at
+    }
+
+    /// Ready when the timer has to look earlier than it was told.
+    pub(crate) fn poll_earlier(&self, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        self.earlier.poll_wait(cx)
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_time(&self) {
+        let now = self.now();
+        let mut core = self.core.borrow_mut();
+        if core.hub.poll_timeout().is_some_and(|at| at <= now) {
+            core.hub.handle_timeout(now);
+        }
+        core.cut_overdue(now);
+        if !core.conns.is_empty() && core.swept_at + sweep_every(&self.parts.timeouts) <= now {
+            core.sweep(now, &self.parts.timeouts);
+        }
+        self.dirty.raise();
+    }
+}
+
+impl Core {
+    fn next_deadline(&self, timeouts: &Timeouts) -> Option<Timestamp> {
+        let sweep = (!self.conns.is_empty()).then(|| self.swept_at + sweep_every(timeouts));
+        let closing = self.closing.front().map(|(at, _)| *at);
+        [self.hub.poll_timeout(), sweep, closing].into_iter().flatten().min()
+    }
+
+    fn begin_closing(&mut self, until: Timestamp, conn: Option<Weak<Conn>>) {
+        self.closing.extend(conn.map(|conn| (until, conn)));
+    }
+
+    /// Ends the connections whose closing takes too long.
+    fn cut_overdue(&mut self, now: Timestamp) {
+        while self.closing.front().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, conn)) = self.closing.pop_front()
+                && let Some(conn) = conn.upgrade()
+            {
+                conn.cut();
+            }
+        }
+    }
+
+    /// Pings the silent and closes the dead. One walk for all, instead of a timer for each.
+    fn sweep(&mut self, now: Timestamp, timeouts: &Timeouts) {
+        self.swept_at = now;
+        let limits =
+            SilenceLimits { ping_after: timeouts.ping_after, pong_within: timeouts.pong_within };
+        let until = now + timeouts.closing;
+        for conn in self.conns.values() {
+            match conn.check_silence(now, limits) {
+                Silence::No => {}
+                Silence::Pinged => self.touched.push(Rc::clone(conn)),
+                Silence::Dead => {
+                    if conn.close(CloseCode::GOING_AWAY, "no answer to a ping") {
+                        self.closing.push_back((until, Rc::downgrade(conn)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Half of the shorter wait, so that none is more than half again as long as it should be.
+fn sweep_every(timeouts: &Timeouts) -> Duration {
+    timeouts.ping_after.min(timeouts.pong_within) / 2
+}
+
+/// For ids that nobody can choose: one multiplication.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -92,7 +92,9 @@ impl<R: Runtime> Site<R> {
         let head = before(self.runtime.sleep_until(deadline), read_request(&mut stream)).await;
         match head {
             Some(Ok(Some((Request::Join(join), part)))) => self.dispatch(stream, part, join).await,
-            Some(Ok(Some((Request::Health, _)))) => self.answer(&mut stream, &http::healthy()).await,
+            Some(Ok(Some((Request::Health, _)))) => {
+                self.answer(&mut stream, &http::healthy()).await;
+            }
             Some(Ok(None)) => {}
             Some(Err(refusal)) => self.refuse(&mut stream, &refusal).await,
             None => {

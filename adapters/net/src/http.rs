@@ -107,7 +107,9 @@ pub(crate) fn head_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refus
     if end.unwrap_or(bytes.len()) > HEAD_BYTES {
         return Err(Refusal::new(431, format!("the request head is over {HEAD_BYTES} bytes")));
     }
-    if end.is_none() && bytes.len() > TARGET_BYTES + 32 && !bytes[..TARGET_BYTES + 32].contains(&b'\n')
+    if end.is_none()
+        && bytes.len() > TARGET_BYTES + 32
+        && !bytes[..TARGET_BYTES + 32].contains(&b'\n')
     {
         return Err(target_too_long());
     }

@@ -8,6 +8,7 @@ use crate::shard::{Parts, Shard};
 use crate::signal::Signal;
 use crate::store::{MemoryStore, Store};
 use futures_io::{AsyncRead, AsyncWrite};
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -168,7 +169,8 @@ impl<R: Runtime> Server<R> {
                 .spawn(move || start.run::<R>())?;
             running.threads.push(thread);
         }
-        drop(started);
+        // The shards have it now, and give it up when they stop.
+        drop((started, listener));
         // Dropped on failure, `running` ends the shards that did start.
         for _ in 0..self.threads {
             starting.recv().unwrap_or_else(|_| Err(io::Error::other("a shard did not start")))?;
@@ -284,16 +286,16 @@ impl Start {
         let (started, index) = (self.started.clone(), self.index);
         let mailbox = self.mailboxes[index].clone();
         let observer = Arc::clone(&self.parts.observer);
-        let failure = Failure { shard: index, observer };
+        let failure = Failure { shard: index, observer, armed: Cell::new(true) };
         let result = R::block_on_local(|runtime| self.main(runtime));
         mailbox.close();
         match result {
             Ok(Ok(farewell)) => {
-                failure.disarm();
+                failure.armed.set(false);
                 farewell
             }
             Ok(Err(error)) | Err(error) => {
-                failure.disarm();
+                failure.armed.set(false);
                 let _ = started.send(Err(error));
                 Farewell { unsaved: 0, unfinished: 1 }
             }
@@ -353,16 +355,13 @@ async fn timer<R: Runtime>(runtime: R, shard: Rc<Shard>) {
 struct Failure {
     shard: usize,
     observer: Observer,
-}
-
-impl Failure {
-    fn disarm(self) {
-        std::mem::forget(self);
-    }
+    armed: Cell<bool>,
 }
 
 impl Drop for Failure {
     fn drop(&mut self) {
-        (self.observer)(&Notice::ShardFailed { shard: self.shard });
+        if self.armed.get() {
+            (self.observer)(&Notice::ShardFailed { shard: self.shard });
+        }
     }
 }

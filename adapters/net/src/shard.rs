@@ -95,8 +95,9 @@ impl Shard {
 
     pub(crate) fn instant(&self, at: Timestamp) -> Instant {
         // A deadline beyond what the clock can say is as good as one in a year.
-        let far = Duration::from_secs(365 * 24 * 3600);
-        self.parts.epoch + Duration::from_micros(at.as_micros()).min(self.parts.epoch.elapsed() + far)
+        let far = Duration::from_hours(365 * 24);
+        self.parts.epoch
+            + Duration::from_micros(at.as_micros()).min(self.parts.epoch.elapsed() + far)
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -149,9 +150,10 @@ impl Shard {
         // The room need not wait for the closing handshake to see the peer gone.
         self.input(Input::Closed { conn });
         self.notify(&Notice::Breach { code, reason });
-        let mut core = self.core.borrow_mut();
-        let weak = core.conns.get(&conn).map(Rc::downgrade);
-        core.begin_closing(self.now() + self.parts.timeouts.closing, weak);
+        let until = self.now() + self.parts.timeouts.closing;
+        let mut this = self.core.borrow_mut();
+        let weak = this.conns.get(&conn).map(Rc::downgrade);
+        this.begin_closing(until, weak);
         self.earlier.raise();
     }
 

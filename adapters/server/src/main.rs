@@ -1,2 +1,116 @@
-//! The `yroom` program.
-fn main() {}
+//! The `yroom` program: serves Yjs documents over WebSocket, and remembers them.
+#![forbid(unsafe_code)]
+
+mod log;
+mod options;
+
+use clap::Parser;
+use log::Log;
+use options::{Options, StoreKind};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use yroom_net::runtime::Tokio;
+use yroom_net::store::{MemoryStore, Store};
+use yroom_net::{Farewell, Notice, Running, Server, Timeouts};
+
+fn main() -> ExitCode {
+    // clap ends the program itself, with 2, on a usage that it does not understand.
+    match run(&Options::parse()) {
+        Ok(farewell) if farewell.is_clean() => ExitCode::SUCCESS,
+        Ok(farewell) => {
+            eprintln!(
+                "yroom: not everything is stored: {} updates refused by the store, {} threads not \
+                 finished in time",
+                farewell.unsaved, farewell.unfinished
+            );
+            ExitCode::FAILURE
+        }
+        Err(sentence) => {
+            eprintln!("yroom: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What ends the program.
+enum End {
+    Signal,
+    Failure { shard: usize },
+}
+
+fn run(options: &Options) -> Result<Farewell, String> {
+    raise_file_limit();
+    let (ends, end) = mpsc::channel();
+    catch_signals(ends.clone())?;
+    let running = start(options, ends)?;
+    println!("yroom listens on ws://{}", running.local_addr());
+    match end.recv() {
+        Ok(End::Signal) | Err(mpsc::RecvError) => {}
+        Ok(End::Failure { shard }) => {
+            eprintln!("yroom: thread {shard} failed; its rooms need a restart, so this ends");
+        }
+    }
+    Ok(running.shutdown())
+}
+
+fn start(options: &Options, ends: mpsc::Sender<End>) -> Result<Running, String> {
+    let store = open_store(options)?;
+    let log = Log::new();
+    let timeouts = Timeouts { drain: options.drain_timeout(), ..Timeouts::default() };
+    let mut server = Server::<Tokio>::new(options.config())
+        .store(Arc::clone(&store))
+        .timeouts(timeouts)
+        .observe(move |notice| {
+            log.write(notice);
+            if let Notice::ShardFailed { shard } = notice {
+                // Nobody receives once the end has begun.
+                let _ = ends.send(End::Failure { shard: *shard });
+            }
+        });
+    if let Some(threads) = options.threads {
+        server = server.threads(threads.get());
+    }
+    server.bind(options.listen).map_err(|error| {
+        store.close();
+        format!("cannot listen on {}: {error}", options.listen)
+    })
+}
+
+fn open_store(options: &Options) -> Result<Arc<dyn Store>, String> {
+    Ok(match options.store {
+        StoreKind::Memory => Arc::new(MemoryStore::new()),
+    })
+}
+
+/// The first signal ends the program in order, the second at once.
+fn catch_signals(ends: mpsc::Sender<End>) -> Result<(), String> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    thread::spawn(move || {
+        for (nth, signal) in signals.forever().enumerate() {
+            if nth > 0 {
+                // By convention, 128 and the signal.
+                std::process::exit(128 + signal);
+            }
+            // If nobody receives, the program ends already.
+            let _ = ends.send(End::Signal);
+        }
+    });
+    Ok(())
+}
+
+/// Takes as many file descriptors as the system gives without asking: each connection is one, and
+/// the customary 1,024 is far below what a server of this kind has.
+#[cfg(unix)]
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Without it the server serves fewer, and says so when it has to refuse.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+#[cfg(not(unix))]
+fn raise_file_limit() {}

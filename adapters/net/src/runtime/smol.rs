@@ -2,6 +2,7 @@
 
 use super::Runtime;
 use super::local::Local;
+use futures_util::FutureExt;
 use smol::Async;
 use std::future::Future;
 use std::io;
@@ -31,9 +32,7 @@ impl Runtime for Smol {
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + 'static {
-        async move {
-            smol::Timer::at(at).await;
-        }
+        smol::Timer::at(at).map(|_| ())
     }
 
     fn listen(&self, listener: TcpListener) -> io::Result<Self::Listener> {

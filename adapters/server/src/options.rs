@@ -1,0 +1,94 @@
+//! The command line and the environment.
+
+use clap::{Parser, ValueEnum};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+use yroom::{Config, Durability};
+
+/// Serves Yjs documents over WebSocket, and remembers them.
+///
+/// A room is the path of the URL: clients connect to ws://ADDR:PORT/ROOM.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Options {
+    /// Where to listen.
+    #[arg(long, env = "YROOM_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:1234")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where the rooms are kept; made if it is not there.
+    #[arg(long, env = "YROOM_DATA_DIR", value_name = "DIR", default_value = "./yroom-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// How the rooms are kept.
+    #[arg(long, env = "YROOM_STORE", value_name = "STORE", default_value = "memory")]
+    pub(crate) store: StoreKind,
+
+    /// What an update waits for: to be stored before others see it, before its sender is told that
+    /// it is stored, or for nothing.
+    #[arg(long, env = "YROOM_DURABILITY", value_name = "WHEN", default_value = "before-fanout")]
+    pub(crate) durability: DurabilityKind,
+
+    /// How long a room stays loaded after its last peer has left.
+    #[arg(long, env = "YROOM_UNLOAD_AFTER", value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) unload_after: u64,
+
+    /// Threads, each with its share of the rooms [default: one for each core].
+    #[arg(long, env = "YROOM_THREADS", value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// How long to wait at the end for everything to be stored.
+    #[arg(long, env = "YROOM_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) drain_timeout: u64,
+}
+
+/// The stores that there are.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum StoreKind {
+    /// In memory: nothing outlives the program.
+    Memory,
+}
+
+/// [`Durability`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DurabilityKind {
+    /// Others see an update once it is stored.
+    BeforeFanout,
+    /// Others see it at once; its sender is told when it is stored.
+    BeforeAck,
+    /// Others see it at once, and its sender is told at once.
+    Eventual,
+}
+
+impl Options {
+    /// The engine's part.
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            // Differs from process to process, which is all that jitter asks for.
+            seed: u64::from(std::process::id()),
+            durability: match self.durability {
+                DurabilityKind::BeforeFanout => Durability::BeforeFanout,
+                DurabilityKind::BeforeAck => Durability::BeforeAck,
+                DurabilityKind::Eventual => Durability::Eventual,
+            },
+            unload_after: Duration::from_secs(self.unload_after),
+            ..Config::default()
+        }
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        Duration::from_secs(self.drain_timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+}

@@ -8,14 +8,17 @@
 //!
 //! Nothing here recurses on the input's depth, and allocations are bounded by the input's length.
 
+mod content;
 mod delete_set;
 mod diff;
 mod error;
+mod json;
 mod merge;
 mod read;
 mod ready;
 mod scan;
 mod state_vector;
+mod write;
 
 pub use delete_set::DeleteSet;
 pub use diff::{diff, novel_part};

@@ -1,0 +1,108 @@
+//! Many updates into one, with neighbours squashed and deleted content gone.
+//!
+//! Structs are gathered as [`Block`]s, one list for each client; a keystroke is squashed onto the
+//! text before it at once. Then overlaps are settled and the delete ranges cut out, and what
+//! belongs to deleted types is told from what does not. What remains is joined where neighbours
+//! are one by definition and written: as it lies in the input where nothing has changed.
+//!
+//! Two items are one if their clocks follow each other, the right one's origin is the left one's
+//! last clock, both have the same right origin and content of the same kind that can be joined:
+//! this is what an item looks like that was cut. Nobody can tell the difference, wherever in the
+//! list they are: who integrates something that refers to the middle cuts it again.
+
+mod belonging;
+mod block;
+mod emit;
+mod gather;
+mod settle;
+
+use super::read::{Check, Walk};
+use super::{ClientId, EMPTY, Limit, UpdateError};
+use block::Block;
+use std::collections::BTreeMap;
+
+/// Merges updates into one, which holds all that they hold, but for deleted content.
+///
+/// They may overlap, repeat each other, come in any order and leave gaps, which become Skips. A
+/// content's bytes are not looked into: what was scanned before is well formed after. All of them
+/// together are at most 1 GiB.
+pub fn merge(updates: &[&[u8]]) -> Result<Vec<u8>, UpdateError> {
+    if updates.iter().map(|update| update.len()).sum::<usize>() > 1 << 30 {
+        return Err(UpdateError::Limit(Limit::TooLarge));
+    }
+    if updates.is_empty() {
+        return Ok(EMPTY.to_vec());
+    }
+    let mut merged = Merged::new(updates);
+    for (source, update) in updates.iter().enumerate() {
+        let mut walk = Walk::new(update, Check::Bounds)?;
+        merged.gather_structs(source as u32, &mut walk)?;
+        merged.gather_deletes(walk.deletes()?)?;
+    }
+    merged.settle()?;
+    merged.tell_the_dead()?;
+    merged.emit()
+}
+
+/// What the updates hold, while they are merged.
+struct Merged<'a> {
+    updates: &'a [&'a [u8]],
+    clients: Vec<Client>,
+    /// The places in `clients`.
+    places: BTreeMap<ClientId, u32>,
+    /// Whether a GC struct was seen.
+    any_gc: bool,
+    /// Whether a struct was seen whose parent is another struct.
+    any_nested: bool,
+}
+
+/// What is held of one client's.
+struct Client {
+    id: ClientId,
+    blocks: Vec<Block>,
+    /// Deleted ranges as start and end.
+    deletes: Vec<(u32, u32)>,
+    /// Content that was squashed.
+    arena: Vec<u8>,
+    /// The right origin of the last block.
+    last_right: Option<super::Id>,
+    /// From here to the last block's end nothing is missing, if `ordered`.
+    run_start: u32,
+    /// Whether the blocks are in the order of their clocks and do not overlap.
+    ordered: bool,
+}
+
+impl<'a> Merged<'a> {
+    fn new(updates: &'a [&'a [u8]]) -> Self {
+        let (clients, places) = (Vec::new(), BTreeMap::new());
+        Self { updates, clients, places, any_gc: false, any_nested: false }
+    }
+
+    /// The client's place, made if need be.
+    fn place(&mut self, id: ClientId) -> usize {
+        *self.places.entry(id).or_insert_with(|| {
+            self.clients.push(Client::new(id));
+            self.clients.len() as u32 - 1
+        }) as usize
+    }
+}
+
+impl Client {
+    const fn new(id: ClientId) -> Self {
+        Self {
+            id,
+            blocks: Vec::new(),
+            deletes: Vec::new(),
+            arena: Vec::new(),
+            last_right: None,
+            run_start: 0,
+            ordered: true,
+        }
+    }
+
+    /// The place of the block that holds the clock, once they are ordered.
+    fn find(&self, clock: u32) -> Option<usize> {
+        let place = self.blocks.partition_point(|block| block.end() <= clock);
+        (self.blocks.get(place)?.clock <= clock).then_some(place)
+    }
+}

@@ -1,9 +1,9 @@
 //! The kinds of content, how long each is, and where it can be cut.
 
+use super::Limit;
 use super::UpdateError;
 use super::json;
 use super::read::{Check, Reader};
-use super::Limit;
 use smallvec::SmallVec;
 
 /// What a struct holds, by its number on the wire.

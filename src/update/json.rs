@@ -9,9 +9,7 @@ pub(super) fn validate(text: &[u8], offset: usize, depth: usize) -> Result<(), U
     let mut scanner = Scanner { text, at: 0 };
     match scanner.document(depth) {
         Ok(()) => Ok(()),
-        Err(Fault::Syntax(expected)) => {
-            Err(UpdateError::malformed(offset + scanner.at, expected))
-        }
+        Err(Fault::Syntax(expected)) => Err(UpdateError::malformed(offset + scanner.at, expected)),
         Err(Fault::TooDeep) => Err(UpdateError::Limit(Limit::TooDeep)),
     }
 }
@@ -235,8 +233,21 @@ mod tests {
     #[test]
     fn what_json_parse_takes_is_taken() {
         for text in [
-            "null", "true", "false", "0", "-0", "12.5e-3", "1E+9", "\"\"", "\"a\\u00e9\\n\\\"\"",
-            "\"\\ud800\"", "[]", "{}", "[1,[2,{}],\"x\"]", " { \"a\" : [ ] , \"b\" : null } ", "[[],[]]",
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "12.5e-3",
+            "1E+9",
+            "\"\"",
+            "\"a\\u00e9\\n\\\"\"",
+            "\"\\ud800\"",
+            "[]",
+            "{}",
+            "[1,[2,{}],\"x\"]",
+            " { \"a\" : [ ] , \"b\" : null } ",
+            "[[],[]]",
             "{\"a\":{\"b\":{}}}",
         ] {
             assert_eq!(verdict(text), Ok(()), "{text}");
@@ -246,9 +257,35 @@ mod tests {
     #[test]
     fn what_json_parse_throws_at_is_refused() {
         for text in [
-            "", " ", "undefined", "nul", "01", "-", "1.", ".5", "1e", "\"", "\"\\x\"", "\"\\u12g4\"",
-            "\"\n\"", "[", "]", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{a:1}", "{\"a\":1,}", "[1}",
-            "{\"a\":1]", "1 2", "[1 2]", "'a'", "NaN", "+1", "\u{feff}1",
+            "",
+            " ",
+            "undefined",
+            "nul",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\n\"",
+            "[",
+            "]",
+            "[1,]",
+            "[,1]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{a:1}",
+            "{\"a\":1,}",
+            "[1}",
+            "{\"a\":1]",
+            "1 2",
+            "[1 2]",
+            "'a'",
+            "NaN",
+            "+1",
+            "\u{feff}1",
         ] {
             assert!(matches!(verdict(text), Err(UpdateError::Malformed(_))), "{text}");
         }

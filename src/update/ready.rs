@@ -2,7 +2,7 @@
 
 use super::content::Kind;
 use super::read::{Check, Section, Struct, Walk};
-use super::write::{self, Writer};
+use super::write::Writer;
 use super::{
     ClientId, ClockRange, DeleteSet, Id, Scan, ScanLimits, StateVector, UpdateError, merge, scan,
 };

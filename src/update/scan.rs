@@ -1,7 +1,7 @@
 //! One bounded pass over an update: is it well formed, what does it cover, what does it need.
 
-use super::read::{Check, Walk};
 use super::content::Kind;
+use super::read::{Check, Walk};
 use super::{ClientId, ClockRange, Id, Limit, UpdateError};
 use smallvec::SmallVec;
 

@@ -109,4 +109,3 @@ pub(super) fn head(
         varint::write(out, u64::from(id.clock));
     }
 }
-

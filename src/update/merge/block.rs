@@ -97,11 +97,8 @@ impl Block {
 
     /// Its content's bytes, without halves of surrogate pairs.
     pub(super) fn bytes<'b>(&self, updates: &[&'b [u8]], arena: &'b [u8]) -> &'b [u8] {
-        let lies_in = if self.state.has(State::SQUASHED) {
-            arena
-        } else {
-            updates[self.source as usize]
-        };
+        let lies_in =
+            if self.state.has(State::SQUASHED) { arena } else { updates[self.source as usize] };
         &lies_in[self.body as usize..(self.body + self.size) as usize]
     }
 
@@ -206,8 +203,7 @@ fn cut_text(block: &mut Block, right: &mut Block, updates: &[&[u8]], arena: &[u8
     let whole = block.len + right.len - half_before - half_behind;
     let units = block.len.saturating_sub(half_before).min(whole);
     let cut = content::cut_text(text, whole, units);
-    (right.body, right.size) =
-        (block.body + cut.right() as u32, block.size - cut.right() as u32);
+    (right.body, right.size) = (block.body + cut.right() as u32, block.size - cut.right() as u32);
     block.size = cut.at as u32;
     right.state.clear(State::HALF_BEFORE);
     block.state.clear(State::HALF_BEHIND);

@@ -74,12 +74,7 @@ impl Merged<'_> {
 
 impl Client {
     /// Whether two neighbours are one, but for whether values are a map's entries.
-    fn joins(
-        &self,
-        left: &Block,
-        right: &Block,
-        updates: &[&[u8]],
-    ) -> Result<bool, UpdateError> {
+    fn joins(&self, left: &Block, right: &Block, updates: &[&[u8]]) -> Result<bool, UpdateError> {
         let kind = left.kind();
         if kind != right.kind() || left.end() != right.clock {
             return Ok(false);
@@ -90,12 +85,9 @@ impl Client {
             Kind::Deleted => {}
             Kind::Text | Kind::Any | Kind::Json if entries => return Ok(false),
             Kind::Text | Kind::Any | Kind::Json => {}
-            Kind::Binary
-            | Kind::Embed
-            | Kind::Format
-            | Kind::Type
-            | Kind::Doc
-            | Kind::Skip => return Ok(false),
+            Kind::Binary | Kind::Embed | Kind::Format | Kind::Type | Kind::Doc | Kind::Skip => {
+                return Ok(false);
+            }
         }
         let (origin, right_origin) = right.origins(self.id, updates)?;
         let before = super::super::Id { client: self.id, clock: right.clock - 1 };

@@ -139,9 +139,9 @@ impl Client {
     fn append(&mut self, content: &[u8], updates: &[&[u8]]) {
         let Some(last) = self.blocks.last_mut() else { return };
         if !last.state.has(State::SQUASHED) {
-            let before = last.bytes(updates, &self.arena);
-            last.body = self.arena.len() as u32;
-            self.arena.extend_from_slice(before);
+            let at = self.arena.len() as u32;
+            self.arena.extend_from_slice(last.bytes(updates, &[]));
+            last.body = at;
             last.state.set(State::SQUASHED);
         }
         self.arena.extend_from_slice(content);

@@ -49,6 +49,7 @@ impl MemoryStore {
         let mut nothing = Stored::default();
         let stored = rooms.get_mut(room).unwrap_or(&mut nothing);
         rules::check_compact(stored.snapshot_upto, stored.last(), upto)?;
+        rules::check_snapshot(stored, upto, &snapshot)?;
         let log = std::mem::take(&mut stored.log);
         stored.log = log.into_iter().filter_map(|batch| batch.split(upto).1).collect();
         stored.snapshot = Some(snapshot);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use yroom::{StoreFault, StoreFaultKind};
+use yroom_net::store::LockError;
 
 /// Why a directory's database is not opened. Nothing has been changed then.
 #[derive(Debug)]
@@ -17,13 +18,8 @@ pub enum OpenError {
         /// Why.
         error: io::Error,
     },
-    /// Another process has it open.
-    Locked {
-        /// The database.
-        path: PathBuf,
-        /// What the lock file says of who.
-        holder: String,
-    },
+    /// Another process has the directory.
+    Lock(LockError),
     /// The file is not a database of yroom's.
     Foreign {
         /// The file.
@@ -63,9 +59,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { path, error } => write!(f, "cannot use {}: {error}", path.display()),
-            Self::Locked { path, holder } => {
-                write!(f, "{} is in use by another process{holder}", path.display())
-            }
+            Self::Lock(error) => write!(f, "{error}"),
             Self::Foreign { path, found } => {
                 write!(f, "{} is not a yroom database but {found}", path.display())
             }
@@ -94,8 +88,8 @@ impl std::error::Error for OpenError {
         match self {
             Self::Io { error, .. } => Some(error),
             Self::Sqlite { error, .. } => Some(error),
-            Self::Locked { .. }
-            | Self::Foreign { .. }
+            Self::Lock(error) => Some(error),
+            Self::Foreign { .. }
             | Self::Newer { .. }
             | Self::Lost { .. }
             | Self::OldSqlite { .. } => None,

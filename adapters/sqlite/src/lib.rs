@@ -20,7 +20,6 @@
 #![forbid(unsafe_code)]
 
 mod error;
-mod lock;
 mod row;
 mod schema;
 mod store;

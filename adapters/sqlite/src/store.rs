@@ -1,7 +1,6 @@
 //! The store: [`SqliteStore`].
 
 use crate::error::{OpenError, fault};
-use crate::lock::Lock;
 use crate::row::{LogRow, place, room_crc, seq, snapshot_crc};
 use crate::schema;
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use yroom::{Append, Batch, RoomName, Seq, StoreFault, StoreFaultKind, Stored};
-use yroom_net::store::{BlockingStore, rules};
+use yroom_net::store::{BlockingStore, DirLock, rules};
 
 /// Free pages worth giving back after a compaction: a MiB, if it is also a quarter of the file.
 const FREE_PAGES: i64 = 64;
@@ -25,7 +24,7 @@ pub struct SqliteStore {
     db: Option<Connection>,
     /// Where each room that is in use stands, so that an append needs no look.
     rooms: BTreeMap<RoomName, Place>,
-    _lock: Lock,
+    _lock: DirLock,
 }
 
 /// How far a room is stored.
@@ -49,7 +48,7 @@ impl SqliteStore {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(Self::FILE_NAME);
         schema::make_dir(dir)?;
-        let lock = Lock::take(&dir.join("yroom.lock"), &path)?;
+        let lock = DirLock::take(dir).map_err(OpenError::Lock)?;
         schema::prepare(&path)?;
         let db = schema::connect(&path)?;
         Ok(Self { path, db: Some(db), rooms: BTreeMap::new(), _lock: lock })

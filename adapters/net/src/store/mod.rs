@@ -5,11 +5,13 @@
 //! on a thread of their own by [`Threaded`], which makes one commit of what many rooms have waiting.
 
 pub mod conformance;
+mod lock;
 mod memory;
 mod reply;
 pub mod rules;
 mod threaded;
 
+pub use lock::{DirLock, LockError};
 pub use memory::MemoryStore;
 pub use reply::{Inbox, Reply};
 pub use threaded::Threaded;

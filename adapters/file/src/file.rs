@@ -1,0 +1,254 @@
+//! One room's file: read, appended to, and written anew.
+
+use crate::error::{corrupt, not_done, unknown};
+use crate::format::{self, Header, Kind, Next, RECORD_HEADER, Record};
+use bytes::Bytes;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use yroom::{Batch, RoomName, Seq, StoreFault, Stored};
+use yroom_net::store::rules;
+
+/// Where a room's file stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) salt: u32,
+    /// Bytes of the file that are sound; it may be longer while a torn end is still there.
+    pub(crate) len: u64,
+    pub(crate) snapshot_upto: Seq,
+    pub(crate) last: Seq,
+}
+
+/// What a room's file holds.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) stored: Stored,
+    pub(crate) standing: Standing,
+    /// When each batch of the log was written, and before them the snapshot's newest.
+    pub(crate) times: Vec<i64>,
+    pub(crate) changed_ms: i64,
+    pub(crate) records: u64,
+    /// The bytes behind the sound ones, which a crash left.
+    pub(crate) torn: Option<Bytes>,
+    /// Why nothing behind the sound bytes is to be trusted, though something is there.
+    pub(crate) damage: Option<String>,
+}
+
+/// Reads the file at `path`; `None` if it holds nothing, not even damage.
+pub(crate) fn read(path: &Path, room: &RoomName) -> Result<Option<Content>, StoreFault> {
+    let bytes: Bytes = match fs::read(path) {
+        Ok(bytes) => bytes.into(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(not_done(&error)),
+    };
+    match format::read_header(&bytes, room) {
+        Header::Torn => Ok(None),
+        Header::Damaged(what) => Err(corrupt(what)),
+        Header::Sound(salt, start) => Ok(Some(replay(&bytes, salt, start))),
+    }
+}
+
+fn replay(bytes: &Bytes, salt: u32, start: usize) -> Content {
+    let standing =
+        Standing { salt, len: start as u64, snapshot_upto: Seq::ZERO, last: Seq::ZERO };
+    let mut content = Content {
+        stored: Stored::default(),
+        standing,
+        times: Vec::new(),
+        changed_ms: 0,
+        records: 0,
+        torn: None,
+        damage: None,
+    };
+    let mut at = start;
+    loop {
+        match format::next(bytes, salt, at) {
+            Next::Record(record, end) => {
+                if let Err(damage) = content.apply(bytes, record) {
+                    content.damage = Some(damage);
+                    break;
+                }
+                at = end;
+            }
+            Next::End => break,
+            Next::Torn => {
+                content.torn = Some(bytes.slice(at..));
+                break;
+            }
+            Next::Damaged => {
+                content.damage = Some(format!("the record at byte {at} is damaged"));
+                break;
+            }
+        }
+    }
+    content.standing.len = at as u64;
+    content.standing.snapshot_upto = content.stored.snapshot_upto;
+    content.standing.last = content.stored.last();
+    content
+}
+
+impl Content {
+    fn apply(&mut self, bytes: &Bytes, record: Record<'_>) -> Result<(), String> {
+        let Record { kind, place, at_ms, data } = record;
+        let data = bytes.slice_ref(data);
+        let stored = &mut self.stored;
+        match kind {
+            Kind::Snapshot if self.records > 0 => return Err("a snapshot behind records".to_owned()),
+            Kind::Snapshot => {
+                stored.snapshot = Some(data);
+                stored.snapshot_upto = Seq(place);
+            }
+            Kind::Batch => {
+                let batch = Batch::from_framed(Seq(place), data)
+                    .ok_or_else(|| format!("the record at {place} holds no updates"))?;
+                rules::check_append(stored.snapshot_upto, stored.last(), &batch)
+                    .map_err(|fault| fault.message)?;
+                truncate(&mut stored.log, Seq(place - 1));
+                self.times.truncate(stored.log.len());
+                stored.log.push(batch);
+                self.times.push(at_ms);
+            }
+        }
+        self.changed_ms = at_ms;
+        self.records += 1;
+        Ok(())
+    }
+}
+
+/// Takes away all places after `end`.
+pub(crate) fn truncate(log: &mut Vec<Batch>, end: Seq) {
+    while let Some(last) = log.pop_if(|last| last.last() > end) {
+        log.extend(last.split(end).0);
+    }
+}
+
+/// Opens a file for writing, made if `standing` is not given; anything behind its sound bytes is
+/// put aside and cut off.
+pub(crate) fn open(path: &Path, standing: Option<&Standing>) -> Result<File, StoreFault> {
+    let done = |result: io::Result<File>| result.map_err(|error| not_done(&error));
+    let Some(standing) = standing else {
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).map_err(|error| not_done(&error))?;
+        }
+        return done(create(path));
+    };
+    let file = done(OpenOptions::new().read(true).write(true).open(path))?;
+    let len = file.metadata().map_err(|error| not_done(&error))?.len();
+    if len > standing.len {
+        put_aside(path, standing.len).map_err(|error| not_done(&error))?;
+        file.set_len(standing.len).map_err(|error| unknown(&error))?;
+    }
+    Ok(file)
+}
+
+/// Keeps the bytes from `from` on beside the file.
+fn put_aside(path: &Path, from: u64) -> io::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".torn-{from}"));
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut copy = create(Path::new(&aside))?;
+    io::copy(&mut file, &mut copy)?;
+    copy.sync_all()
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// A batch record's bytes; `run` is consecutive.
+pub(crate) fn batch_record(salt: u32, run: &[Batch], at_ms: i64) -> Vec<u8> {
+    let mut bytes = vec![0; RECORD_HEADER];
+    bytes.reserve(run.iter().map(|batch| batch.framed().len()).sum());
+    run.iter().for_each(|batch| bytes.extend_from_slice(batch.framed()));
+    let (header, data) = bytes.split_at_mut(RECORD_HEADER);
+    let place = run.first().map_or(0, |batch| batch.first().0);
+    let record = Record { kind: Kind::Batch, place, at_ms, data };
+    header.copy_from_slice(&format::record_header(salt, &record));
+    bytes
+}
+
+/// Writes a file with this content beside the one at `path` and puts it in its place.
+///
+/// Until the last step the old file is untouched, and a failure leaves it so.
+pub(crate) fn replace(
+    path: &Path,
+    room: &RoomName,
+    stored: &Stored,
+    snapshot_ms: i64,
+    times: &[i64],
+) -> Result<(File, Standing), StoreFault> {
+    let temporary = path.with_extension("new");
+    let written = write_whole(&temporary, room, stored, snapshot_ms, times);
+    let (file, standing) = written.map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        not_done(&error)
+    })?;
+    fs::rename(&temporary, path).and_then(|()| sync_dirs(path, path.parent())).map_err(|e| unknown(&e))?;
+    Ok((file, standing))
+}
+
+fn write_whole(
+    path: &Path,
+    room: &RoomName,
+    stored: &Stored,
+    snapshot_ms: i64,
+    times: &[i64],
+) -> io::Result<(File, Standing)> {
+    let (salt, header) = format::header(room);
+    let mut out = BufWriter::new(create(path)?);
+    out.write_all(&header)?;
+    let mut len = header.len() as u64;
+    if let Some(data) = &stored.snapshot {
+        let place = stored.snapshot_upto.0;
+        let record = Record { kind: Kind::Snapshot, place, at_ms: snapshot_ms, data };
+        out.write_all(&format::record_header(salt, &record))?;
+        out.write_all(data)?;
+        len += (RECORD_HEADER + data.len()) as u64;
+    }
+    for (batch, at_ms) in stored.log.iter().zip(times) {
+        let record = batch_record(salt, std::slice::from_ref(batch), *at_ms);
+        out.write_all(&record)?;
+        len += record.len() as u64;
+    }
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    let (snapshot_upto, last) = (stored.snapshot_upto, stored.last());
+    Ok((file, Standing { salt, len, snapshot_upto, last }))
+}
+
+/// Syncs the directories above `path`, up to and including `top`, so that its name is durable.
+pub(crate) fn sync_dirs(path: &Path, top: Option<&Path>) -> io::Result<()> {
+    #[cfg(unix)]
+    for dir in path.ancestors().skip(1) {
+        File::open(dir)?.sync_all()?;
+        if Some(dir) == top {
+            break;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (path, top);
+    Ok(())
+}
+
+/// All files of rooms below `dir`.
+pub(crate) fn list(dir: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.as_os_str().to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

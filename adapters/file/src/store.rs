@@ -1,0 +1,325 @@
+//! The store: [`FileStore`].
+
+use crate::error::{OpenError, corrupt, not_done, unknown};
+use crate::file::{self, Content, Standing};
+use crate::{format, name};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use yroom::{Append, Batch, RoomName, Seq, StoreFault, StoreFaultKind, Stored};
+use yroom_net::store::{BlockingStore, DirLock, rules};
+
+/// What the format file says.
+const FORMAT: &str = "yroom files 1\n";
+/// Files held open; a process may often have no more than 1,024.
+const OPEN_FILES: usize = 256;
+
+/// Rooms in files; to be run by [`Threaded`](yroom_net::store::Threaded).
+pub struct FileStore {
+    dir: PathBuf,
+    rooms: BTreeMap<RoomName, Room>,
+    open_files: usize,
+    /// Rooms of which a sync failed: what their files seem to hold may not be on the disk.
+    suspect: BTreeSet<RoomName>,
+    on_repair: Box<dyn FnMut(&str) + Send>,
+    _lock: DirLock,
+}
+
+/// A room that is in use.
+#[derive(Debug, Default)]
+struct Room {
+    /// `None` while it has no file.
+    standing: Option<Standing>,
+    file: Option<File>,
+}
+
+/// What is about to be written to one room.
+struct Pending {
+    /// Consecutive batches.
+    run: Vec<Batch>,
+    before: Option<Standing>,
+    after: Standing,
+}
+
+impl FileStore {
+    /// Opens the rooms in `dir`; makes it if it is not there.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |error| OpenError::Io { path, error }
+        };
+        make_dir(dir).map_err(io(dir))?;
+        let lock = DirLock::take(dir).map_err(OpenError::Lock)?;
+        let (format, rooms) = (dir.join("yroom-files"), dir.join("rooms"));
+        match fs::read_to_string(&format) {
+            Ok(found) if found == FORMAT => {}
+            Ok(found) if !found.is_empty() || rooms.exists() => {
+                return Err(OpenError::Foreign { path: dir.to_owned(), found });
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData || rooms.exists() => {
+                let found = error.to_string();
+                return Err(OpenError::Foreign { path: dir.to_owned(), found });
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(&format)(error)),
+            // Not there, or made and not filled by one that crashed.
+            Ok(_) | Err(_) => fs::write(&format, FORMAT)
+                .and_then(|()| File::open(&format)?.sync_all())
+                .map_err(io(&format))?,
+        }
+        make_dir(&rooms).map_err(io(&rooms))?;
+        file::sync_dirs(&rooms.join("x"), Some(dir)).map_err(io(dir))?;
+        Ok(Self {
+            dir: rooms,
+            rooms: BTreeMap::new(),
+            open_files: 0,
+            suspect: BTreeSet::new(),
+            on_repair: Box::new(|_| {}),
+            _lock: lock,
+        })
+    }
+
+    /// Has `report` called, with one sentence for the log, when a torn end is found.
+    #[must_use]
+    pub fn on_repair(mut self, report: impl FnMut(&str) + Send + 'static) -> Self {
+        self.on_repair = Box::new(report);
+        self
+    }
+
+    fn path(&self, room: &RoomName) -> PathBuf {
+        self.dir.join(name::path_of(room))
+    }
+
+    /// Reads a room's file; damage is a fault, a torn end is only reported.
+    fn read(&mut self, room: &RoomName) -> Result<Option<Content>, StoreFault> {
+        let path = self.path(room);
+        let Some(content) = file::read(&path, room)? else { return Ok(None) };
+        if let Some(damage) = &content.damage {
+            return Err(corrupt(format!("{}: {damage}", path.display())));
+        }
+        if let Some(torn) = &content.torn {
+            (self.on_repair)(&format!(
+                "{}: the last {} bytes are an unfinished write; what is before them is kept, up to \
+                 {:?}",
+                path.display(),
+                torn.len(),
+                content.standing.last,
+            ));
+        }
+        Ok(Some(content))
+    }
+
+    fn standing(&mut self, room: &RoomName) -> Result<Option<Standing>, StoreFault> {
+        if let Some(room) = self.rooms.get(room) {
+            return Ok(room.standing);
+        }
+        let standing = self.read(room)?.map(|content| content.standing);
+        self.rooms.insert(room.clone(), Room { standing, file: None });
+        Ok(standing)
+    }
+
+    /// Checks all of `appends` and puts those of a room together: one record, so that a crash can
+    /// tear nothing but the last.
+    fn plan(&mut self, appends: &[Append]) -> Result<BTreeMap<RoomName, Pending>, StoreFault> {
+        let mut plan: BTreeMap<RoomName, Pending> = BTreeMap::new();
+        for Append { name, batch, .. } in appends {
+            if !plan.contains_key(name) {
+                let before = self.standing(name)?;
+                let after = before.unwrap_or(Standing {
+                    salt: 0,
+                    len: 0,
+                    snapshot_upto: Seq::ZERO,
+                    last: Seq::ZERO,
+                });
+                plan.insert(name.clone(), Pending { run: Vec::new(), before, after });
+            }
+            let room = plan.get_mut(name).expect("put there above");
+            rules::check_append(room.after.snapshot_upto, room.after.last, batch)?;
+            file::truncate(&mut room.run, Seq(batch.first().0 - 1));
+            room.run.push(batch.clone());
+            room.after.last = batch.last();
+        }
+        Ok(plan)
+    }
+
+    /// Writes one room's record, not synced yet.
+    fn write(&mut self, name: &RoomName, pending: &mut Pending, now: i64) -> Result<(), StoreFault> {
+        let path = self.path(name);
+        if self.open_files >= OPEN_FILES {
+            self.rooms.values_mut().for_each(|room| room.file = None);
+            self.open_files = 0;
+        }
+        let room = self.rooms.entry(name.clone()).or_default();
+        let file = match &mut room.file {
+            Some(file) => file,
+            closed => {
+                self.open_files += 1;
+                closed.insert(file::open(&path, pending.before.as_ref())?)
+            }
+        };
+        let mut bytes = Vec::new();
+        if pending.before.is_none() {
+            (pending.after.salt, bytes) = format::header(name);
+        }
+        bytes.extend(file::batch_record(pending.after.salt, &pending.run, now));
+        let at = pending.after.len;
+        pending.after.len += bytes.len() as u64;
+        file.seek(SeekFrom::Start(at))
+            .and_then(|_| file.write_all(&bytes))
+            .map_err(|error| not_done(&error))
+    }
+
+    fn sync(&self, name: &RoomName, pending: &Pending) -> Result<(), StoreFault> {
+        let file = self.rooms.get(name).and_then(|room| room.file.as_ref());
+        let synced = match file {
+            Some(file) => file.sync_data(),
+            // Closed to make room for others: the data is still the kernel's to sync.
+            None => File::open(self.path(name)).and_then(|file| file.sync_data()),
+        };
+        synced
+            .and_then(|()| match pending.before {
+                Some(_) => Ok(()),
+                None => file::sync_dirs(&self.path(name), Some(&self.dir)),
+            })
+            .map_err(|error| unknown(&error))
+    }
+
+    /// Takes back what was written and not synced.
+    fn undo(&mut self, plan: &BTreeMap<RoomName, Pending>) -> io::Result<()> {
+        for (name, pending) in plan {
+            let path = self.path(name);
+            let room = self.rooms.remove(name).unwrap_or_default();
+            match (&pending.before, room.file) {
+                (Some(before), Some(file)) => file.set_len(before.len)?,
+                (Some(before), None) => {
+                    let file = fs::OpenOptions::new().write(true).open(&path)?;
+                    if file.metadata()?.len() > before.len {
+                        file.set_len(before.len)?;
+                    }
+                }
+                (None, _) if path.exists() => fs::remove_file(&path)?,
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a room's file anew, so that none of it is believed to be on the disk that is not.
+    fn rewrite(&mut self, room: &RoomName) -> Result<(), StoreFault> {
+        let content = match self.read(room) {
+            Ok(Some(content)) => content,
+            Ok(None) => return Ok(()),
+            // Its loads will say so; the other rooms can go on.
+            Err(fault) if fault.kind == StoreFaultKind::Corrupt => return Ok(()),
+            Err(fault) => return Err(fault),
+        };
+        let snapshot_ms = content.changed_ms;
+        file::replace(&self.path(room), room, &content.stored, snapshot_ms, &content.times)?;
+        Ok(())
+    }
+}
+
+impl BlockingStore for FileStore {
+    fn load(&mut self, room: &RoomName) -> Result<Stored, StoreFault> {
+        self.release(room);
+        let (standing, stored) = match self.read(room)? {
+            Some(content) => (Some(content.standing), content.stored),
+            None => (None, Stored::default()),
+        };
+        self.rooms.insert(room.clone(), Room { standing, file: None });
+        Ok(stored)
+    }
+
+    fn append(&mut self, appends: &[Append]) -> Result<(), StoreFault> {
+        let mut plan = self.plan(appends)?;
+        let now = now_ms();
+        let mut written = Ok(());
+        for (name, pending) in &mut plan {
+            written = self.write(name, pending, now);
+            if written.is_err() {
+                break;
+            }
+        }
+        if let Err(fault) = written {
+            return match self.undo(&plan) {
+                Ok(()) => Err(fault),
+                Err(error) => Err(unknown(&error)),
+            };
+        }
+        for (name, pending) in &plan {
+            if let Err(fault) = self.sync(name, pending) {
+                self.suspect.extend(plan.keys().cloned());
+                return Err(fault);
+            }
+        }
+        for (name, pending) in plan {
+            self.rooms.entry(name).or_default().standing = Some(pending.after);
+        }
+        Ok(())
+    }
+
+    fn compact(&mut self, room: &RoomName, upto: Seq, snapshot: Bytes) -> Result<(), StoreFault> {
+        let Content { stored: before, mut times, .. } =
+            self.read(room)?.ok_or_else(|| {
+                StoreFault::new(StoreFaultKind::NotDone, "a room that is not stored")
+            })?;
+        rules::check_compact(before.snapshot_upto, before.last(), upto)?;
+        rules::check_snapshot(&before, upto, &snapshot)?;
+        let covered = before.log.iter().filter(|batch| batch.first() <= upto).count();
+        let log: Vec<Batch> =
+            before.log.iter().filter_map(|batch| batch.split(upto).1).collect();
+        let snapshot_ms = covered.checked_sub(1).map_or_else(now_ms, |last| times[last]);
+        times.drain(..times.len() - log.len());
+        let after = Stored { snapshot: Some(snapshot), snapshot_upto: upto, log };
+        let replaced = file::replace(&self.path(room), room, &after, snapshot_ms, &times);
+        if let Err(fault) = &replaced
+            && fault.kind == StoreFaultKind::Unknown
+        {
+            self.suspect.insert(room.clone());
+        }
+        let (file, standing) = replaced?;
+        self.release(room);
+        self.open_files += 1;
+        self.rooms.insert(room.clone(), Room { standing: Some(standing), file: Some(file) });
+        Ok(())
+    }
+
+    fn release(&mut self, room: &RoomName) {
+        if let Some(Room { file: Some(_), .. }) = self.rooms.remove(room) {
+            self.open_files = self.open_files.saturating_sub(1);
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreFault> {
+        self.rooms.clear();
+        self.open_files = 0;
+        while let Some(room) = self.suspect.first().cloned() {
+            self.rewrite(&room)?;
+            self.suspect.remove(&room);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStore").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX))
+}

@@ -42,7 +42,7 @@ impl Default for Document {
 
 impl Document {
     /// What a store had, scanned anew; everything in it is taken to be durable.
-    pub(crate) fn load(stored: &Stored, limits: &Limits) -> Result<Self, StoreFault> {
+    pub(crate) fn load(stored: &Stored) -> Result<Self, StoreFault> {
         let corrupt = |what: &str, error: UpdateError| {
             StoreFault::new(StoreFaultKind::Corrupt, format!("stored {what}: {error}"))
         };
@@ -122,7 +122,9 @@ impl Document {
     /// its client, everything it refers to is known, and every deletion is new.
     fn continues(&self, scan: &Scan) -> bool {
         let [range] = scan.ranges.as_slice() else {
-            return scan.ranges.is_empty() && !scan.deletes.is_empty() && self.deletes_are_new(scan);
+            return scan.ranges.is_empty()
+                && !scan.deletes.is_empty()
+                && self.deletes_are_new(scan);
         };
         self.known.get(range.client) == range.start
             && scan.needs.iter().all(|id| id.clock < self.known.get(id.client))

@@ -135,12 +135,7 @@ impl Journal {
 
     /// The append that ends at `seq` failed. Returns whether that is news: it is in flight, and the
     /// store had not been failing before.
-    pub(crate) fn fail(
-        &mut self,
-        now: Timestamp,
-        seq: Seq,
-        rng: &mut SplitMix64,
-    ) -> bool {
+    pub(crate) fn fail(&mut self, now: Timestamp, seq: Seq, rng: &mut SplitMix64) -> bool {
         if self.in_flight.as_ref().is_none_or(|batch| batch.last() != seq) {
             return false;
         }

@@ -102,7 +102,5 @@ pub mod docs {
 pub use config::{Access, Config, Durability, Limits, Presence, Rights};
 pub use error::{CloseCode, Fault, FaultKind, InvalidRoomName, Reject, StoreFault, StoreFaultKind};
 pub use hub::Hub;
-pub use io::{
-    Append, Batch, ConnId, Event, Input, Output, RoomId, RoomName, Seq, StoreOp, Stored,
-};
+pub use io::{Append, Batch, ConnId, Event, Input, Output, RoomId, RoomName, Seq, StoreOp, Stored};
 pub use time::Timestamp;

@@ -78,8 +78,7 @@ fn nothing_is_shown_before_it_is_durable() {
 
 #[test]
 fn eventual_durability_shows_at_once() {
-    let mut world =
-        World::new(Config { durability: Durability::Eventual, ..Config::default() });
+    let mut world = World::new(Config { durability: Durability::Eventual, ..Config::default() });
     let (a, b) = pair(&mut world, "r");
     world.hold_store = true;
     let frame = frame_of(&Writer::new(7).types("hello"));
@@ -89,8 +88,7 @@ fn eventual_durability_shows_at_once() {
 
 #[test]
 fn before_ack_shows_at_once_and_acknowledges_when_durable() {
-    let mut world =
-        World::new(Config { durability: Durability::BeforeAck, ..Config::default() });
+    let mut world = World::new(Config { durability: Durability::BeforeAck, ..Config::default() });
     let (a, b) = pair(&mut world, "r");
     world.hold_store = true;
     world.send(a, frame_of(&Writer::new(7).types("hello")));

@@ -82,6 +82,7 @@ impl Room {
             })
             .collect();
         self.fan_out_all(cx, &updates);
+        drop(updates);
         for (gate, gated) in open {
             match gated {
                 Gated::Update(update) => match cx.config.durability {

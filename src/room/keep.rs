@@ -40,10 +40,7 @@ impl Room {
             Phase::Loading { .. } | Phase::Gone => return,
             Phase::Live | Phase::Draining => {}
         }
-        if let Some(batch) = self.journal.submit(cx.now) {
-            let append = Append { room: self.id, name: self.name.clone(), batch };
-            cx.push(Output::Store(StoreOp::Append(append)));
-        }
+        self.append(cx);
         self.release(cx);
         self.adjust_congestion(cx);
         let limits = &cx.config.limits;
@@ -56,6 +53,14 @@ impl Room {
         }
         if self.phase == Phase::Draining && self.journal.is_durable() {
             self.unload(cx);
+        }
+    }
+
+    /// Puts out the append that is due, if there is one.
+    pub(super) fn append(&mut self, cx: &mut Context<'_>) {
+        if let Some(batch) = self.journal.submit(cx.now) {
+            let append = Append { room: self.id, name: self.name.clone(), batch };
+            cx.push(Output::Store(StoreOp::Append(append)));
         }
     }
 

@@ -196,7 +196,7 @@ impl Room {
             return;
         }
         let loaded = result.and_then(|stored| {
-            let document = Document::load(&stored, &cx.config.limits)?;
+            let document = Document::load(&stored)?;
             Ok((document, stored))
         });
         match loaded {
@@ -288,9 +288,10 @@ impl Room {
 
     /// Everything whose time has come.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= cx.now);
+        let now = cx.now;
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         if let Phase::Loading { until } = self.phase
-            && until <= cx.now
+            && until <= now
         {
             self.fail_load(cx);
             return;
@@ -301,7 +302,7 @@ impl Room {
             self.unsettled = true;
         }
         if due(self.journal.retry_at()) {
-            self.unsettled = true;
+            self.append(cx);
         }
         if due(self.gap_at) {
             self.ask_again(cx);

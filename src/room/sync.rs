@@ -82,8 +82,8 @@ impl Room {
     ) -> Result<(), Fault> {
         let leaving = !self.peers[slot].is_open();
         match *message {
-            Message::SyncStep1(_) | Message::QueryAwareness | Message::SyncStatus(_)
-                if leaving => {}
+            Message::SyncStep1(_) | Message::QueryAwareness | Message::SyncStatus(_) if leaving => {
+            }
             Message::SyncStep1(have) => self.sync_step1(cx, slot, have)?,
             Message::SyncStep2(update) => self.update(cx, slot, update, None)?,
             Message::Update(update) => {
@@ -111,12 +111,7 @@ impl Room {
         Ok(())
     }
 
-    fn sync_step1(
-        &mut self,
-        cx: &mut Context<'_>,
-        slot: usize,
-        have: &[u8],
-    ) -> Result<(), Fault> {
+    fn sync_step1(&mut self, cx: &mut Context<'_>, slot: usize, have: &[u8]) -> Result<(), Fault> {
         let have = StateVector::decode(have, cx.config.limits.state_vector_entries)?;
         let visible = self.visible(cx.config);
         let answer = self.document.sync_step2(&have, visible);
@@ -154,7 +149,9 @@ impl Room {
                 let seq = self.journal.push(&part);
                 self.document.accept(&part, &scan);
                 let frame = match (frame, &part) {
-                    (Some(frame), Cow::Borrowed(part)) if part.len() == update.len() => frame.clone(),
+                    (Some(frame), Cow::Borrowed(part)) if part.len() == update.len() => {
+                        frame.clone()
+                    }
                     _ => encode::update(&part),
                 };
                 self.peers[slot].last_accepted = seq;
@@ -184,9 +181,9 @@ impl Room {
     /// The peer has something that depends on what we lack: it is asked, now or in a while.
     fn note_gap(&mut self, cx: &mut Context<'_>, slot: usize) {
         let peer = &mut self.peers[slot];
-        let gap = peer.gap.get_or_insert_with(|| {
-            Box::new(Gap { attempts: 0, ask_at: None, seen: cx.now })
-        });
+        let gap = peer
+            .gap
+            .get_or_insert_with(|| Box::new(Gap { attempts: 0, ask_at: None, seen: cx.now }));
         if cx.now.since(gap.seen) > GAP_FORGOTTEN {
             gap.attempts = 0;
         }

@@ -1,11 +1,13 @@
 //! A hub with a clock, a store and peers that a test holds in its hands.
 
+#![allow(unreachable_pub, dead_code, reason = "shared by several test programs, each using a part")]
+
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use yroom::wire::{self, Message, encode};
 use yroom::{
-    Access, Append, Config, ConnId, Event, Hub, Input, Output, RoomId, RoomName, Stored, StoreOp,
+    Access, Append, Config, ConnId, Event, Hub, Input, Output, RoomId, RoomName, StoreOp, Stored,
     Timestamp,
 };
 use yrs::updates::decoder::Decode;

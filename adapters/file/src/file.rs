@@ -49,8 +49,7 @@ pub(crate) fn read(path: &Path, room: &RoomName) -> Result<Option<Content>, Stor
 }
 
 fn replay(bytes: &Bytes, salt: u32, start: usize) -> Content {
-    let standing =
-        Standing { salt, len: start as u64, snapshot_upto: Seq::ZERO, last: Seq::ZERO };
+    let standing = Standing { salt, len: start as u64, snapshot_upto: Seq::ZERO, last: Seq::ZERO };
     let mut content = Content {
         stored: Stored::default(),
         standing,
@@ -93,7 +92,9 @@ impl Content {
         let data = bytes.slice_ref(data);
         let stored = &mut self.stored;
         match kind {
-            Kind::Snapshot if self.records > 0 => return Err("a snapshot behind records".to_owned()),
+            Kind::Snapshot if self.records > 0 => {
+                return Err("a snapshot behind records".to_owned());
+            }
             Kind::Snapshot => {
                 stored.snapshot = Some(data);
                 stored.snapshot_upto = Seq(place);
@@ -188,7 +189,9 @@ pub(crate) fn replace(
         let _ = fs::remove_file(&temporary);
         not_done(&error)
     })?;
-    fs::rename(&temporary, path).and_then(|()| sync_dirs(path, path.parent())).map_err(|e| unknown(&e))?;
+    fs::rename(&temporary, path)
+        .and_then(|()| sync_dirs(path, path.parent()))
+        .map_err(|e| unknown(&e))?;
     Ok((file, standing))
 }
 

@@ -17,7 +17,8 @@ pub(crate) const ENDING: &str = ".room";
 /// every file system, and no name leaves the directory. A long one is divided into directories,
 /// whose names end in a single `=`. The first part spreads the rooms over 256 directories.
 pub(crate) fn path_of(room: &RoomName) -> PathBuf {
-    let mut path = PathBuf::from(format!("{:02x}", crc32c::crc32c(room.as_str().as_bytes()) & 0xff));
+    let mut path =
+        PathBuf::from(format!("{:02x}", crc32c::crc32c(room.as_str().as_bytes()) & 0xff));
     let mut part = String::new();
     for byte in room.as_str().bytes() {
         if part.len() + 3 > PART {

@@ -64,7 +64,9 @@ impl FileStore {
                 let found = error.to_string();
                 return Err(OpenError::Foreign { path: dir.to_owned(), found });
             }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(&format)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io(&format)(error));
+            }
             // Not there, or made and not filled by one that crashed.
             Ok(_) | Err(_) => fs::write(&format, FORMAT)
                 .and_then(|()| File::open(&format)?.sync_all())
@@ -146,7 +148,12 @@ impl FileStore {
     }
 
     /// Writes one room's record, not synced yet.
-    fn write(&mut self, name: &RoomName, pending: &mut Pending, now: i64) -> Result<(), StoreFault> {
+    fn write(
+        &mut self,
+        name: &RoomName,
+        pending: &mut Pending,
+        now: i64,
+    ) -> Result<(), StoreFault> {
         let path = self.path(name);
         if self.open_files >= OPEN_FILES {
             self.rooms.values_mut().for_each(|room| room.file = None);
@@ -262,15 +269,13 @@ impl BlockingStore for FileStore {
     }
 
     fn compact(&mut self, room: &RoomName, upto: Seq, snapshot: Bytes) -> Result<(), StoreFault> {
-        let Content { stored: before, mut times, .. } =
-            self.read(room)?.ok_or_else(|| {
-                StoreFault::new(StoreFaultKind::NotDone, "a room that is not stored")
-            })?;
+        let Content { stored: before, mut times, .. } = self
+            .read(room)?
+            .ok_or_else(|| StoreFault::new(StoreFaultKind::NotDone, "a room that is not stored"))?;
         rules::check_compact(before.snapshot_upto, before.last(), upto)?;
         rules::check_snapshot(&before, upto, &snapshot)?;
         let covered = before.log.iter().filter(|batch| batch.first() <= upto).count();
-        let log: Vec<Batch> =
-            before.log.iter().filter_map(|batch| batch.split(upto).1).collect();
+        let log: Vec<Batch> = before.log.iter().filter_map(|batch| batch.split(upto).1).collect();
         let snapshot_ms = covered.checked_sub(1).map_or_else(now_ms, |last| times[last]);
         times.drain(..times.len() - log.len());
         let after = Stored { snapshot: Some(snapshot), snapshot_upto: upto, log };

@@ -55,7 +55,7 @@ impl Document {
             document.set_snapshot(snapshot);
         }
         for update in stored.log.iter().flat_map(Batch::updates) {
-            let scan = update::scan(&update, &unlimited).map_err(|e| corrupt("update", e))?;
+            let scan = update::scan(update, &unlimited).map_err(|e| corrupt("update", e))?;
             document.accept(update, &scan);
         }
         document.fold(stored.last());

@@ -297,9 +297,10 @@ impl Batch {
 
     /// A batch of one update.
     pub fn single(first: Seq, update: &[u8]) -> Self {
-        let mut builder = BatchBuilder::new(first);
-        builder.push(update);
-        builder.take().expect("one update was pushed")
+        let mut framed = BytesMut::with_capacity(update.len() + varint::MAX_LEN);
+        varint::write(&mut framed, update.len() as u64);
+        framed.put_slice(update);
+        Self { first, count: 1, framed: framed.freeze() }
     }
 
     /// A batch of these updates; `None` if there are none.

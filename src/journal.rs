@@ -24,8 +24,6 @@ pub(crate) struct Journal {
 /// The store fails; the append in flight will be sent again.
 #[derive(Clone, Debug)]
 pub(crate) struct Failing {
-    /// Since when.
-    pub(crate) since: Timestamp,
     /// How often, in a row.
     attempts: u32,
     /// When the append goes out again; `None` while it is out.
@@ -140,8 +138,7 @@ impl Journal {
             return false;
         }
         let news = self.failing.is_none();
-        let failing =
-            self.failing.get_or_insert(Failing { since: now, attempts: 0, retry_at: None });
+        let failing = self.failing.get_or_insert(Failing { attempts: 0, retry_at: None });
         // Only what is out can fail: a second report of one failure is no second failure.
         if news || failing.retry_at.is_none() {
             failing.retry_at = Some(now + rng.backoff(failing.attempts, RETRY_BASE, RETRY_CAP));

@@ -76,11 +76,13 @@ impl Awareness {
     }
 
     /// Whether nobody has a state.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.live.is_empty()
     }
 
     /// How many have a state.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.live.len()
     }
@@ -91,6 +93,7 @@ impl Awareness {
     }
 
     /// How many entries were ignored: others' ids, or over a limit.
+    #[cfg(test)]
     pub(crate) const fn ignored(&self) -> u64 {
         self.ignored
     }
@@ -162,6 +165,7 @@ impl Awareness {
     }
 
     /// When [`expire`](Self::expire) has something to do.
+    #[cfg(test)]
     pub(crate) fn next_expiry(&self, timeout: Duration) -> Option<Timestamp> {
         let live = self.live.first().map(|&(heard, _)| heard + timeout);
         let gone = self.gone.first().map(|&(heard, _)| heard + REMEMBERED_FOR);

@@ -328,7 +328,8 @@ impl Room {
             let waited = |since: Timestamp, limit: Duration| cx.now.since(since) >= limit;
             if !peer.is_open() {
                 continue;
-            } else if peer.last_sent + cx.config.keepalive < next_tick && peer.unsent == 0 {
+            }
+            if peer.last_sent + cx.config.keepalive < next_tick && peer.unsent == 0 {
                 self.send(cx, slot, Bytes::from_static(encode::KEEPALIVE));
             } else if peer.unsent > 0 && waited(peer.last_flushed, cx.config.limits.lagging_for) {
                 let reason = "too slow: nothing was taken for too long";

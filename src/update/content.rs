@@ -55,15 +55,6 @@ impl Kind {
     pub(super) const fn is_bare(self) -> bool {
         matches!(self, Self::Gc | Self::Skip)
     }
-
-    /// Whether two of it, one after the other, can be one.
-    #[inline]
-    pub(super) const fn joins(self) -> bool {
-        match self {
-            Self::Gc | Self::Deleted | Self::Json | Self::Text | Self::Any | Self::Skip => true,
-            Self::Binary | Self::Embed | Self::Format | Self::Type | Self::Doc => false,
-        }
-    }
 }
 
 /// Passes over content: its length in clocks, and where it starts after its count or length.

@@ -34,18 +34,14 @@ impl DeleteSet {
             return;
         }
         let Some(key) = self.seat(range.client, range.start) else {
-            self.chunks.insert((range.client, range.start), vec![(range.start, range.end)]);
-            self.count += 1;
-            return;
+            return self.insert_chunk(range);
         };
         let next = self.next_chunk(key);
-        let chunk = self.chunks.get_mut(&key).expect("the seat is a chunk's key");
+        let Some(chunk) = self.chunks.get_mut(&key) else { return };
         let from = chunk.partition_point(|r| r.1 < range.start);
         let upto = from + chunk[from..].partition_point(|r| r.0 <= range.end);
         if from == chunk.len() && chunk.len() >= CHUNK && next.is_none() {
-            self.chunks.insert((range.client, range.start), vec![(range.start, range.end)]);
-            self.count += 1;
-            return;
+            return self.insert_chunk(range);
         }
         let mut joined = (range.start, range.end);
         if from == upto {
@@ -99,6 +95,7 @@ impl DeleteSet {
     }
 
     /// What is deleted here and not in the other.
+    #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         let mut left = Builder::default();
         for range in self.iter() {
@@ -233,7 +230,7 @@ impl DeleteSet {
     /// in the chunks that follow.
     fn absorb(&mut self, key: (ClientId, u32), mut end: u32) {
         while let Some(next) = self.next_chunk(key).filter(|next| next.1 <= end) {
-            let mut chunk = self.chunks.remove(&next).expect("the key is a chunk's");
+            let Some(mut chunk) = self.chunks.remove(&next) else { return };
             let taken = chunk.partition_point(|r| r.0 <= end);
             end = end.max(chunk[taken - 1].1);
             chunk.drain(..taken);
@@ -242,12 +239,13 @@ impl DeleteSet {
                 self.chunks.insert((key.0, first.0), chunk);
             }
         }
-        let last = self.chunks.get_mut(&key).and_then(|chunk| chunk.last_mut());
-        last.expect("no chunk is empty").1 = end;
+        if let Some(last) = self.chunks.get_mut(&key).and_then(|chunk| chunk.last_mut()) {
+            last.1 = end;
+        }
     }
 
     fn rekey(&mut self, key: (ClientId, u32)) {
-        let chunk = self.chunks.remove(&key).expect("the key is a chunk's");
+        let Some(chunk) = self.chunks.remove(&key) else { return };
         let key = (key.0, chunk[0].0);
         let len = chunk.len();
         self.chunks.insert(key, chunk);
@@ -257,9 +255,14 @@ impl DeleteSet {
     }
 
     fn split(&mut self, key: (ClientId, u32)) {
-        let chunk = self.chunks.get_mut(&key).expect("the key is a chunk's");
+        let Some(chunk) = self.chunks.get_mut(&key) else { return };
         let upper = chunk.split_off(chunk.len() / 2);
         self.chunks.insert((key.0, upper[0].0), upper);
+    }
+
+    fn insert_chunk(&mut self, range: ClockRange) {
+        self.chunks.insert((range.client, range.start), vec![(range.start, range.end)]);
+        self.count += 1;
     }
 }
 

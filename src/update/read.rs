@@ -352,16 +352,6 @@ impl<'a> Walk<'a> {
         debug_assert!(self.sections == 0 && self.structs == 0);
         Deletes::new(self.reader)
     }
-
-    /// Passes over what is left of the structs.
-    pub(super) fn skip_structs(&mut self) -> Result<(), UpdateError> {
-        loop {
-            while self.next()?.is_some() {}
-            if self.section()?.is_none() {
-                return Ok(());
-            }
-        }
-    }
 }
 
 /// A walk over encoded delete ranges.

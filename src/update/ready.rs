@@ -78,7 +78,7 @@ fn integrate<'a>(
     }
     let mut part = Writer::default();
     for cursor in integration.cursors.iter().rev() {
-        cursor.write(&update, &mut part)?;
+        cursor.write(&update, &mut part);
     }
     let part = part.finish(&ready_deletes);
     if part == super::EMPTY {
@@ -255,12 +255,11 @@ impl Cursor {
     }
 
     /// Writes what was integrated.
-    fn write(&self, update: &[u8], out: &mut Writer) -> Result<(), UpdateError> {
+    fn write(&self, update: &[u8], out: &mut Writer) {
         if self.taken == 0 {
-            return Ok(());
+            return;
         }
         let body = out.section(self.client, self.first_clock, self.taken as usize);
         body.extend_from_slice(&update[self.first_at as usize..self.at as usize]);
-        Ok(())
     }
 }

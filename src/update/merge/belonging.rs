@@ -27,7 +27,7 @@ impl Merged<'_> {
     /// Buries what belongs to deleted types, also what others wrote there before they knew.
     pub(super) fn tell_the_dead(&mut self) -> Result<(), UpdateError> {
         let any_deleted = self.clients.iter().any(|client| !client.deletes.is_empty());
-        if !self.any_gc && !(self.any_nested && any_deleted) {
+        if !(self.any_gc || self.any_nested && any_deleted) {
             return Ok(());
         }
         let mut way = Vec::new();

@@ -163,7 +163,9 @@ impl<R: Runtime> Site<R> {
                 let deadline = Instant::now() + self.shard.timeouts().closing;
                 let sleep = self.runtime.sleep_until(deadline);
                 self.runtime.spawn_local(async move {
-                    before(sleep, poll_fn(|cx| link.poll_closed(cx))).await;
+                    let closed =
+                        async { while poll_fn(|cx| link.poll_closed(cx)).await.is_some() {} };
+                    before(sleep, closed).await;
                 });
             }
         }

@@ -187,8 +187,11 @@ impl Conn {
                     }
                 }
                 Phase::Closing => {
-                    ready!(state.link.poll_closed(cx));
-                    state.phase = Phase::Gone;
+                    match ready!(state.link.poll_closed(cx)) {
+                        // What a peer sent before it knew still counts, if the hub says so.
+                        Some(frame) => shard.input(Input::Frame { conn: self.id, frame }),
+                        None => state.phase = Phase::Gone,
+                    }
                 }
                 Phase::Gone => return Poll::Ready(()),
             }

@@ -142,35 +142,37 @@ impl Link {
         }
     }
 
-    /// Drives the closing to its end: the peer's close frame, or the end of its stream.
+    /// Drives the closing to its end: the peer's close frame, or the end of its stream. Until then
+    /// it gives the frames that the peer had sent before it knew.
     ///
     /// A socket that is dropped with unread bytes answers with a reset, which overtakes the close
     /// frame at the peer; so those of a peer that broke the protocol are read and thrown away.
-    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             match self.end {
                 End::Open | End::Shaking => {
                     if let Poll::Ready(Err(Broken)) = self.poll_flush(cx) {
-                        return Poll::Ready(());
+                        return Poll::Ready(None);
                     }
                     match ready!(self.poll_read(cx)) {
-                        Incoming::Gone => return Poll::Ready(()),
-                        Incoming::Frame(_) | Incoming::Control | Incoming::Breach(..) => {}
+                        Incoming::Frame(frame) => return Poll::Ready(Some(frame)),
+                        Incoming::Gone => return Poll::Ready(None),
+                        Incoming::Control | Incoming::Breach(..) => {}
                     }
                 }
                 End::Broken => {
                     if ready!(self.poll_flush(cx)).is_err() {
-                        return Poll::Ready(());
+                        return Poll::Ready(None);
                     }
                     if ready!(Pin::new(self.socket.get_mut()).poll_close(cx)).is_err() {
-                        return Poll::Ready(());
+                        return Poll::Ready(None);
                     }
                     self.end = End::HalfShut;
                 }
                 End::HalfShut => {
                     let mut waste = [0; READ_BYTES];
                     match ready!(Pin::new(self.socket.get_mut()).poll_read(cx, &mut waste)) {
-                        Ok(0) | Err(_) => return Poll::Ready(()),
+                        Ok(0) | Err(_) => return Poll::Ready(None),
                         Ok(_) => {}
                     }
                 }

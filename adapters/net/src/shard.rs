@@ -177,9 +177,10 @@ impl Shard {
         }
     }
 
-    /// Updates that were lost because the store did not take them.
+    /// Accepted updates that the store did not take: of rooms that closed all the same, and of those
+    /// that are still open.
     pub(crate) fn unsaved(&self) -> u64 {
-        self.unsaved.get()
+        self.unsaved.get() + self.core.borrow().hub.unsaved()
     }
 
     /// The task that hands the store's answers to the hub.

@@ -141,8 +141,7 @@ fn a_frame_over_the_limit_is_closed_with_1009_though_the_peer_still_sends<R: Run
     }
     assert_eq!(cal.wait_for_close().0, 1009);
     bob.update(&typing(2, 0, "still here"));
-    let (_dan, all) = Peer::join(server.local_addr(), "room");
-    assert!(contains(&all, b"still here"));
+    eventually(|| contains(&Peer::join(server.local_addr(), "room").1, b"still here"));
 }
 
 fn nonsense_of_the_websocket_layer_is_closed_with_1002_and_bad_text_with_1007<R: Runtime>() {
@@ -174,8 +173,7 @@ fn a_malformed_update_is_closed_with_1007_and_the_neighbour_is_unharmed<R: Runti
         assert!(!reason.is_empty());
     }
     bob.update(&typing(2, 0, "unharmed"));
-    let (_cal, all) = Peer::join(server.local_addr(), "room");
-    assert!(contains(&all, b"unharmed"));
+    eventually(|| contains(&Peer::join(server.local_addr(), "room").1, b"unharmed"));
 }
 
 fn an_unknown_message_is_ignored<R: Runtime>() {
@@ -437,32 +435,30 @@ fn a_failing_store_stops_a_writer_and_lets_it_go_on<R: Runtime>() {
 }
 
 fn a_peer_that_reads_nothing_holds_nobody_up_and_catches_up<R: Runtime>() {
-    let server = start::<R>();
+    let limits = Limits { outbox_bytes: 64 << 10, ..Limits::default() };
+    let server = start_with::<R>(Config { limits, ..Config::default() });
     let (mut ann, _) = Peer::join(server.local_addr(), "room");
     let (mut bob, _) = Peer::join(server.local_addr(), "room");
     let (mut slow, _) = Peer::join(server.local_addr(), "room");
+    // More than the kernel's buffers and the outbox hold.
     let text = "abcdefghij".repeat(2_000);
-    let mut slowest = Duration::ZERO;
-    for n in 0..1_000 {
+    for n in 0..600 {
         ann.update(&typing(1, n * 20_000, &text));
-        let sent = Instant::now();
         bob.wait_for(|message| message.len() > 20_000);
-        slowest = slowest.max(sent.elapsed());
     }
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
-    let mut end = typing(1, 20_000_000, "the end");
-    ann.update(&end);
-    end.pop();
-    // It gets everything, some of it merged, and the last of it at the end.
-    let mut bytes = 0;
+    ann.update(&typing(1, 12_000_000, "the end"));
+    bob.wait_for_content("the end");
+    // It gets everything, the later part of it merged.
+    let (mut messages, mut bytes) = (0, 0);
     loop {
         let message = slow.wait_for(|message| matches!(message, [0, 2, ..]));
+        messages += 1;
         bytes += message.len();
         if contains(&message, b"the end") {
             break;
         }
     }
-    assert!(bytes >= 20_000_000, "{bytes}");
+    assert!(bytes >= 12_000_000 && messages < 600, "{bytes} bytes in {messages} messages");
 }
 
 fn a_socket_that_is_upgraded_already_is_served<R: Runtime>() {

@@ -12,9 +12,11 @@ use signal_hook::iterator::Signals;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use yroom_file::FileStore;
 use yroom_net::runtime::Tokio;
-use yroom_net::store::{MemoryStore, Store};
+use yroom_net::store::{BlockingStore, MemoryStore, Store, Threaded};
 use yroom_net::{Farewell, Notice, Running, Server, Timeouts};
+use yroom_sqlite::SqliteStore;
 
 fn main() -> ExitCode {
     // clap ends the program itself, with 2, on a usage that it does not understand.
@@ -79,10 +81,33 @@ fn start(options: &Options, ends: mpsc::Sender<End>) -> Result<Running, String> 
     })
 }
 
+/// Opens what remembers the rooms; never an empty one beside one of another kind.
 fn open_store(options: &Options) -> Result<Arc<dyn Store>, String> {
-    Ok(match options.store {
-        StoreKind::Memory => Arc::new(MemoryStore::new()),
-    })
+    let dir = &options.data_dir;
+    let unless = |other: &str, kind: &str| {
+        if dir.join(other).exists() {
+            Err(format!("{} has a store of another kind: use --store {kind}", dir.display()))
+        } else {
+            Ok(())
+        }
+    };
+    match options.store {
+        StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
+        StoreKind::Sqlite => {
+            unless("yroom-files", "file")?;
+            on_thread(SqliteStore::open(dir).map_err(|error| error.to_string())?)
+        }
+        StoreKind::File => {
+            unless(SqliteStore::FILE_NAME, "sqlite")?;
+            let store = FileStore::open(dir).map_err(|error| error.to_string())?;
+            on_thread(store.on_repair(|what| eprintln!("yroom: {what}")))
+        }
+    }
+}
+
+fn on_thread(store: impl BlockingStore) -> Result<Arc<dyn Store>, String> {
+    let threaded = Threaded::new(store);
+    Ok(Arc::new(threaded.map_err(|error| format!("cannot start the store's thread: {error}"))?))
 }
 
 /// The first signal ends the program in order, the second at once.

@@ -22,7 +22,7 @@ pub(crate) struct Options {
     pub(crate) data_dir: PathBuf,
 
     /// How the rooms are kept.
-    #[arg(long, env = "YROOM_STORE", value_name = "STORE", default_value = "memory")]
+    #[arg(long, env = "YROOM_STORE", value_name = "STORE", default_value = "sqlite")]
     pub(crate) store: StoreKind,
 
     /// What an update waits for: to be stored before others see it, before its sender is told that
@@ -46,6 +46,10 @@ pub(crate) struct Options {
 /// The stores that there are.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum StoreKind {
+    /// A SQLite database.
+    Sqlite,
+    /// A file for each room.
+    File,
     /// In memory: nothing outlives the program.
     Memory,
 }

@@ -165,7 +165,9 @@ fn create(path: &Path) -> io::Result<File> {
 pub(crate) fn batch_record(salt: u32, run: &[Batch], at_ms: i64) -> Vec<u8> {
     let mut bytes = vec![0; RECORD_HEADER];
     bytes.reserve(run.iter().map(|batch| batch.framed().len()).sum());
-    run.iter().for_each(|batch| bytes.extend_from_slice(batch.framed()));
+    for batch in run {
+        bytes.extend_from_slice(batch.framed());
+    }
     let (header, data) = bytes.split_at_mut(RECORD_HEADER);
     let place = run.first().map_or(0, |batch| batch.first().0);
     let record = Record { kind: Kind::Batch, place, at_ms, data };

@@ -24,6 +24,7 @@
 //! SQLite store, which syncs once for all, is faster.
 #![forbid(unsafe_code)]
 
+mod browse;
 mod error;
 mod file;
 mod format;

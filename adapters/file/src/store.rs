@@ -91,6 +91,10 @@ impl FileStore {
         self
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn path(&self, room: &RoomName) -> PathBuf {
         self.dir.join(name::path_of(room))
     }

@@ -19,6 +19,7 @@
 //! (<https://sqlite.org/wal.html#walresetbug>) and systems ship them.
 #![forbid(unsafe_code)]
 
+mod browse;
 mod error;
 mod row;
 mod schema;

@@ -298,7 +298,7 @@ fn row_at(db: &Connection, id: i64, place: i64) -> Result<Option<(LogRow, Batch)
         .map_err(corrupt)
 }
 
-fn find_id(db: &Connection, room: &RoomName) -> Result<Option<i64>, StoreFault> {
+pub(crate) fn find_id(db: &Connection, room: &RoomName) -> Result<Option<i64>, StoreFault> {
     let found: Option<(i64, i64)> = db
         .prepare_cached("SELECT id, crc FROM room WHERE name = ?1")
         .and_then(|mut it| {
@@ -377,7 +377,7 @@ fn execute(db: &Connection, sql: &str) -> Result<(), StoreFault> {
     Ok(())
 }
 
-fn corrupt(what: impl Into<String>) -> StoreFault {
+pub(crate) fn corrupt(what: impl Into<String>) -> StoreFault {
     StoreFault::new(StoreFaultKind::Corrupt, what)
 }
 

@@ -4,6 +4,7 @@
 //! [`Reply`]. Most stores block (a file, a database file): they implement [`BlockingStore`] and run
 //! on a thread of their own by [`Threaded`], which makes one commit of what many rooms have waiting.
 
+mod browse;
 pub mod conformance;
 mod lock;
 mod memory;
@@ -11,6 +12,7 @@ mod reply;
 pub mod rules;
 mod threaded;
 
+pub use browse::{Browse, Examined, RoomReport, Summary, check};
 pub use lock::{DirLock, LockError};
 pub use memory::MemoryStore;
 pub use reply::{Inbox, Reply};

@@ -57,6 +57,22 @@ pub fn check_snapshot(before: &Stored, upto: Seq, snapshot: &[u8]) -> Result<(),
     Ok(())
 }
 
+/// Up to which place `stored` is made of well-formed updates, and what is wrong behind it.
+pub fn check_content(stored: &Stored) -> (Seq, Option<String>) {
+    let mut ignored = Coverage::default();
+    if let Some(Err(error)) = stored.snapshot.as_deref().map(|snapshot| ignored.add(snapshot)) {
+        return (Seq::ZERO, Some(format!("the snapshot: {error}")));
+    }
+    let mut place = stored.snapshot_upto;
+    for update in stored.log.iter().flat_map(Batch::updates) {
+        if let Err(error) = ignored.add(update) {
+            return (place, Some(format!("the update at {:?}: {error}", place.next())));
+        }
+        place = place.next();
+    }
+    (place, None)
+}
+
 /// What updates cover. A set of deletions is a set of clock ranges, whatever they stand for.
 #[derive(Default)]
 struct Coverage {

@@ -1,0 +1,107 @@
+//! Going through a store room by room: for checks, exports and statistics.
+
+use super::rules;
+use yroom::{RoomName, Seq, StoreFault, Stored};
+
+/// A store whose rooms can be gone through, damaged ones included.
+pub trait Browse {
+    /// The names of all rooms, sorted.
+    fn rooms(&mut self) -> Result<Vec<RoomName>, StoreFault>;
+
+    /// Reads what is sound of `room`: everything from its beginning up to the first damage.
+    fn examine(&mut self, room: &RoomName) -> Result<Examined, StoreFault>;
+
+    /// What is wrong with the medium itself, apart from rooms; one sentence each.
+    fn survey(&mut self) -> Result<Vec<String>, StoreFault>;
+}
+
+/// What was found of a room.
+#[derive(Clone, Debug, Default)]
+pub struct Examined {
+    /// The sound part.
+    pub stored: Stored,
+    /// Snapshot and batches in it.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the last of them was written, in milliseconds since 1970. A time is data: no order
+    /// depends on it.
+    pub changed_ms: Option<i64>,
+    /// What is wrong behind the sound part.
+    pub damage: Option<String>,
+}
+
+/// What [`check`] says of a room.
+#[derive(Clone, Debug)]
+pub struct RoomReport {
+    /// Which.
+    pub name: RoomName,
+    /// The last place that its snapshot covers.
+    pub snapshot_upto: Seq,
+    /// The last place that can be read.
+    pub readable_upto: Seq,
+    /// Snapshot and batches that can be read.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the last of them was written, in milliseconds since 1970.
+    pub changed_ms: Option<i64>,
+    /// What is wrong, if anything is; the room cannot be loaded then.
+    pub damage: Option<String>,
+}
+
+/// What [`check`] found in all.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Rooms, damaged ones included.
+    pub rooms: u64,
+    /// Damaged rooms.
+    pub damaged: u64,
+    /// Snapshots and batches that can be read.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is wrong with the medium itself.
+    pub problems: Vec<String>,
+}
+
+impl Summary {
+    /// Whether nothing at all is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.damaged == 0 && self.problems.is_empty()
+    }
+}
+
+/// Reads everything that a store has: every checksum, every place, every update. Changes nothing.
+pub fn check(
+    store: &mut impl Browse,
+    mut each: impl FnMut(&RoomReport),
+) -> Result<Summary, StoreFault> {
+    let mut summary = Summary { problems: store.survey()?, ..Summary::default() };
+    for name in store.rooms()? {
+        let report = report(store, name);
+        summary.rooms += 1;
+        summary.damaged += u64::from(report.damage.is_some());
+        summary.rows += report.rows;
+        summary.bytes += report.bytes;
+        each(&report);
+    }
+    Ok(summary)
+}
+
+fn report(store: &mut impl Browse, name: RoomName) -> RoomReport {
+    let examined = store
+        .examine(&name)
+        .unwrap_or_else(|fault| Examined { damage: Some(fault.message), ..Examined::default() });
+    let Examined { stored, rows, bytes, changed_ms, damage } = examined;
+    let (readable_upto, broken) = rules::check_content(&stored);
+    RoomReport {
+        name,
+        snapshot_upto: stored.snapshot_upto,
+        readable_upto,
+        rows,
+        bytes,
+        changed_ms,
+        damage: broken.or(damage),
+    }
+}

@@ -24,15 +24,16 @@ impl Browse for FileStore {
     fn examine(&mut self, room: &RoomName) -> Result<Examined, StoreFault> {
         let path = self.dir().join(name::path_of(room));
         let content = file::read(&path, room)?.ok_or_else(|| corrupt("nothing is stored"))?;
-        let torn = content.torn.map(|torn| {
-            format!("the last {} bytes are an unfinished write, to be cut off", torn.len())
-        });
+        let remnant = content
+            .torn
+            .map(|torn| format!("the last {} bytes are an unfinished write", torn.len()));
         Ok(Examined {
             stored: content.stored,
             rows: content.records,
             bytes: content.standing.len,
             changed_ms: (content.records > 0).then_some(content.changed_ms),
-            damage: content.damage.or(torn),
+            damage: content.damage,
+            remnant,
         })
     }
 

@@ -22,7 +22,7 @@ impl Browse for SqliteStore {
         let rows = (batches.len() + usize::from(snapshot.is_some())) as u64;
         let bytes = (batches.sum::<usize>() + snapshot.unwrap_or(0)) as u64;
         let changed_ms = changed(db, id).map_err(|error| fault(&error))?;
-        Ok(Examined { stored, rows, bytes, changed_ms, damage })
+        Ok(Examined { stored, rows, bytes, changed_ms, damage, remnant: None })
     }
 
     fn survey(&mut self) -> Result<Vec<String>, StoreFault> {

@@ -54,6 +54,15 @@ impl SqliteStore {
         Ok(Self { path, db: Some(db), rooms: BTreeMap::new(), _lock: lock })
     }
 
+    /// Opens the database in `dir`, which has to be there already.
+    pub fn open_existing(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(Self::FILE_NAME);
+        match path.metadata() {
+            Ok(_) => Self::open(dir),
+            Err(error) => Err(OpenError::Io { path, error }),
+        }
+    }
+
     pub(crate) fn db(&self) -> Result<&Connection, StoreFault> {
         self.db
             .as_ref()

@@ -29,6 +29,8 @@ pub struct Examined {
     pub changed_ms: Option<i64>,
     /// What is wrong behind the sound part.
     pub damage: Option<String>,
+    /// What is left of a crash; harmless, and put right when the room is written to.
+    pub remnant: Option<String>,
 }
 
 /// What [`check`] says of a room.
@@ -48,6 +50,8 @@ pub struct RoomReport {
     pub changed_ms: Option<i64>,
     /// What is wrong, if anything is; the room cannot be loaded then.
     pub damage: Option<String>,
+    /// What is left of a crash; harmless, and put right when the room is written to.
+    pub remnant: Option<String>,
 }
 
 /// What [`check`] found in all.
@@ -93,7 +97,7 @@ fn report(store: &mut impl Browse, name: RoomName) -> RoomReport {
     let examined = store
         .examine(&name)
         .unwrap_or_else(|fault| Examined { damage: Some(fault.message), ..Examined::default() });
-    let Examined { stored, rows, bytes, changed_ms, damage } = examined;
+    let Examined { stored, rows, bytes, changed_ms, damage, remnant } = examined;
     let (readable_upto, broken) = rules::check_content(&stored);
     RoomReport {
         name,
@@ -103,5 +107,6 @@ fn report(store: &mut impl Browse, name: RoomName) -> RoomReport {
         bytes,
         changed_ms,
         damage: broken.or(damage),
+        remnant,
     }
 }

@@ -16,12 +16,17 @@
 //! conformance::run(|| Threaded::new(open(dir)).unwrap());
 //! # }
 //! ```
+//!
+//! [`write_script`] and [`check_script`] are for crashes, which only a process of its own can have.
 
 mod probe;
+mod script;
+
+pub use script::{COMMITS, check_script, write_script};
 
 use super::Store;
 use bytes::Bytes;
-use probe::{Probe, snapshot, update};
+use probe::{Probe, snapshot, update_of};
 use yroom::{Batch, RoomName, Seq, StoreFaultKind, Stored};
 
 /// Runs every case.
@@ -273,7 +278,7 @@ fn one_rooms_refusal_is_its_own<S: Store>(open: Open<'_, S>) {
 fn large_updates_come_back_whole<S: Store>(open: Open<'_, S>) {
     let room = name("large");
     let store = Probe::new(open());
-    let large = update(0, 64 << 20);
+    let large = update_of(0, 64 << 20);
     let first = Batch::single(Seq(1), &large);
     store.append(&room, first.clone()).expect("an update of 64 MiB");
     let store = store.reopen(open);
@@ -306,7 +311,8 @@ fn name(name: &str) -> RoomName {
 
 /// `count` updates from the place `first` on; what each is depends on its place only.
 fn batch(first: u64, count: u64) -> Batch {
-    let updates: Vec<Vec<u8>> = (first..first + count).map(|place| update(place - 1, 1)).collect();
+    let updates: Vec<Vec<u8>> =
+        (first..first + count).map(|place| update_of(place - 1, 1)).collect();
     Batch::of(Seq(first), updates.iter().map(|update| &update[..])).expect("at least one")
 }
 
@@ -321,7 +327,7 @@ fn expect<E: std::fmt::Debug>(stored: &Result<Stored, E>, upto: u64, last: u64, 
         assert_eq!(batch.first(), Seq(place + 1), "{when}: the log's order");
         for stored in batch.updates() {
             place += 1;
-            assert!(stored == update(place - 1, 1), "{when}: the update at {place} is another");
+            assert!(stored == update_of(place - 1, 1), "{when}: the update at {place} is another");
         }
     }
     assert_eq!(place, last, "{when}: the last place");

@@ -144,10 +144,10 @@ impl Wake for Unpark {
 }
 
 /// A Yjs update: client 1 writes `len` letters into the root type `t` from `clock` on.
-pub(super) fn update(clock: u64, len: usize) -> Vec<u8> {
+pub(super) fn update_of(clock: u64, len: usize) -> Vec<u8> {
     let mut update = vec![1, 1, 1];
     varint::write(&mut update, clock);
-    put_text(&mut update, len);
+    put_struct(&mut update, len);
     update.put_u8(0);
     update
 }
@@ -158,14 +158,14 @@ pub(super) fn snapshot(count: u64) -> Bytes {
     varint::write(&mut update, count);
     update.put_slice(&[1, 0]);
     for _ in 0..count {
-        put_text(&mut update, 1);
+        put_struct(&mut update, 1);
     }
     update.put_u8(0);
     update.into()
 }
 
 /// A struct without origins: a string in the root type `t`.
-fn put_text(update: &mut Vec<u8>, len: usize) {
+pub(super) fn put_struct(update: &mut Vec<u8>, len: usize) {
     update.put_slice(&[4, 1, 1, b't']);
     varint::write(update, len as u64);
     update.put_bytes(b'a', len);

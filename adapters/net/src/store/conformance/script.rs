@@ -1,0 +1,98 @@
+//! A fixed sequence of writes, to be killed anywhere and checked afterwards.
+
+use super::super::{BlockingStore, rules};
+use super::probe::{put_struct, update_of};
+use bytes::{BufMut, Bytes};
+use std::collections::BTreeMap;
+use yroom::wire::varint;
+use yroom::{Append, Batch, RoomId, RoomName, Seq, StoreFault};
+
+/// How many commits [`write_script`] makes.
+pub const COMMITS: u64 = 200;
+const ROOMS: u64 = 4;
+
+/// Writes [`COMMITS`] commits into a fresh store, with a compaction after every fortieth. After each
+/// commit `acknowledged` is told a room and the last place that is durable in it.
+///
+/// Run it in a process of its own, kill that process wherever you like, and give what was
+/// acknowledged to [`check_script`].
+pub fn write_script(
+    store: &mut impl BlockingStore,
+    mut acknowledged: impl FnMut(&str, u64),
+) -> Result<(), StoreFault> {
+    let mut last = [0; ROOMS as usize];
+    for commit in 0..COMMITS {
+        let rooms = 1 + commit % 3;
+        let mut appends = Vec::new();
+        for room in (0..rooms).map(|n| (commit + n) % ROOMS) {
+            let place = &mut last[room as usize];
+            let updates: Vec<Vec<u8>> = (0..=commit % 2).map(|n| update(*place + n)).collect();
+            let batch = Batch::of(Seq(*place + 1), updates.iter().map(|it| &it[..]));
+            let batch = batch.expect("at least one");
+            *place = batch.last().0;
+            appends.push(Append { room: RoomId::from_raw(room), name: name(room), batch });
+        }
+        store.append(&appends)?;
+        for append in &appends {
+            acknowledged(append.name.as_str(), append.batch.last().0);
+        }
+        if commit % 40 == 39 {
+            let room = commit / 40 % ROOMS;
+            let upto = last[room as usize] - 1;
+            store.compact(&name(room), Seq(upto), snapshot(upto))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a store holds at least what was acknowledged, and nothing that was not written.
+///
+/// # Panics
+///
+/// If it does not.
+pub fn check_script(store: &mut impl BlockingStore, acknowledged: &BTreeMap<String, u64>) {
+    for room in 0..ROOMS {
+        let name = name(room);
+        let stored = store.load(&name).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let least = acknowledged.get(name.as_str()).copied().unwrap_or(0);
+        let last = stored.last().0;
+        assert!(last >= least, "{name}: acknowledged up to {least}, but {last} is the last there");
+        if let Some(content) = &stored.snapshot {
+            let upto = stored.snapshot_upto.0;
+            assert!(*content == snapshot(upto), "{name}: the snapshot up to {upto} is another");
+        }
+        let mut place = stored.snapshot_upto.0;
+        for found in stored.log.iter().flat_map(Batch::updates) {
+            assert!(found == update(place), "{name}: the update after {place} is another");
+            place += 1;
+        }
+        assert_eq!(place, last, "{name}: the log has a hole");
+        assert_eq!(rules::check_content(&stored), (Seq(last), None), "{name}");
+    }
+}
+
+fn name(room: u64) -> RoomName {
+    RoomName::new(&format!("script/{room}")).expect("a name")
+}
+
+/// Some letters, now and then more than a page of them.
+fn letters(place: u64) -> usize {
+    if place % 50 == 49 { 20_000 } else { 1 + (place * 37 % 500) as usize }
+}
+
+/// The update after `place`.
+fn update(place: u64) -> Vec<u8> {
+    let clock: usize = (0..place).map(letters).sum();
+    update_of(clock as u64, letters(place))
+}
+
+fn snapshot(upto: u64) -> Bytes {
+    let mut update = vec![1];
+    varint::write(&mut update, upto);
+    update.put_slice(&[1, 0]);
+    for place in 0..upto {
+        put_struct(&mut update, letters(place));
+    }
+    update.put_u8(0);
+    update.into()
+}

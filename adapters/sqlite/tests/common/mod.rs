@@ -1,0 +1,74 @@
+//! A process that writes and says what is acknowledged, and how it dies.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const DIR: &str = "YROOM_TEST_WRITER_DIR";
+
+/// When the writer is killed (with SIGKILL).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Death {
+    /// When it has acknowledged so many.
+    AfterAcknowledgements(usize),
+    /// At the so-manieth system call that changes a file.
+    AtCall(usize),
+}
+
+pub(crate) struct Outcome {
+    pub(crate) acknowledged: BTreeMap<String, u64>,
+    pub(crate) killed: bool,
+}
+
+/// In the writer: where it is to write. `None` if nobody started it as such.
+pub(crate) fn writer_dir() -> Option<PathBuf> {
+    std::env::var_os(DIR).map(PathBuf::from)
+}
+
+/// In the writer: one line, written at once.
+pub(crate) fn acknowledge(room: &str, place: u64) {
+    let line = format!("ack {room} {place}\n");
+    std::io::stdout().lock().write_all(line.as_bytes()).expect("somebody listens");
+}
+
+/// In the writer: ends without tidying up.
+pub(crate) fn finish() {
+    std::process::exit(0);
+}
+
+pub(crate) fn run_writer(dir: &Path, death: Death) -> Outcome {
+    let exe = std::env::current_exe().expect("this test");
+    let mut command = match death {
+        Death::AfterAcknowledgements(_) => Command::new(exe),
+        Death::AtCall(at) => {
+            let mut strace = Command::new("strace");
+            let calls = "pwrite64,write,fdatasync,fsync,ftruncate,unlink,rename,openat";
+            strace.args(["-f", "-qqq", "-o", "/dev/null"]);
+            strace.args(["-P".as_ref(), dir.as_os_str()]);
+            for name in ["yroom.db", "yroom.db-wal", "yroom.db-shm", "yroom.lock"] {
+                strace.args(["-P".as_ref(), dir.join(name).as_os_str()]);
+            }
+            strace.arg("-e").arg(format!("trace={calls}"));
+            strace.arg("-e").arg(format!("inject={calls}:signal=SIGKILL:when={at}"));
+            strace.arg(exe);
+            strace
+        }
+    };
+    command.args(["writer", "--exact", "--ignored", "--nocapture"]).env(DIR, dir);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the writer starts");
+    let stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let mut acknowledged = BTreeMap::new();
+    let mut count = 0;
+    for line in stdout.lines().map_while(Result::ok) {
+        let mut words = line.split(' ').skip_while(|word| *word != "ack").skip(1);
+        let (Some(room), Some(place)) = (words.next(), words.next()) else { continue };
+        acknowledged.insert(room.to_owned(), place.parse().expect("a place"));
+        count += 1;
+        if matches!(death, Death::AfterAcknowledgements(limit) if count == limit) {
+            child.kill().expect("it can be killed");
+        }
+    }
+    let status = child.wait().expect("it ended");
+    Outcome { acknowledged, killed: !status.success() }
+}

@@ -26,9 +26,7 @@ pub fn write_script(
         let mut appends = Vec::new();
         for room in (0..rooms).map(|n| (commit + n) % ROOMS) {
             let place = &mut last[room as usize];
-            let updates: Vec<Vec<u8>> = (0..=commit % 2).map(|n| update(*place + n)).collect();
-            let batch = Batch::of(Seq(*place + 1), updates.iter().map(|it| &it[..]));
-            let batch = batch.expect("at least one");
+            let batch = batch(*place, 1 + commit % 2);
             *place = batch.last().0;
             appends.push(Append { room: RoomId::from_raw(room), name: name(room), batch });
         }
@@ -73,6 +71,11 @@ pub fn check_script(store: &mut impl BlockingStore, acknowledged: &BTreeMap<Stri
 
 fn name(room: u64) -> RoomName {
     RoomName::new(&format!("script/{room}")).expect("a name")
+}
+
+fn batch(place: u64, count: u64) -> Batch {
+    let updates: Vec<Vec<u8>> = (place..place + count).map(update).collect();
+    Batch::of(Seq(place + 1), updates.iter().map(|update| &update[..])).expect("at least one")
 }
 
 /// Some letters, now and then more than a page of them.

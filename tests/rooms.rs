@@ -196,6 +196,21 @@ fn a_gap_that_is_never_filled_is_asked_for_with_backoff_and_an_end() {
 }
 
 #[test]
+fn a_peer_with_a_gap_is_not_told_that_it_is_saved_until_the_gap_is_filled() {
+    let mut world = world();
+    let (a, _) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    writer.types("one ");
+    world.send(a, frame_of(&writer.types("two")));
+    world.take(a);
+    world.send(a, encode::sync_status(&[1]));
+    assert_eq!(world.take(a), [] as [bytes::Bytes; 0]);
+    world.send(a, writer.step2(&[0]));
+    world.send(a, encode::sync_status(&[2]));
+    assert_eq!(world.take(a), [encode::sync_status(&[2])]);
+}
+
+#[test]
 fn a_malformed_update_closes_its_sender_and_leaves_no_trace() {
     let mut world = world();
     let (a, b) = pair(&mut world, "r");

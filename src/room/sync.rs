@@ -85,12 +85,17 @@ impl Room {
             Message::SyncStep1(_) | Message::QueryAwareness | Message::SyncStatus(_) if leaving => {
             }
             Message::SyncStep1(have) => self.sync_step1(cx, slot, have)?,
-            Message::SyncStep2(update) => self.update(cx, slot, update, None)?,
+            Message::SyncStep2(update) => {
+                // It has all that the peer has: what was missing before is here, or never was.
+                if !self.update(cx, slot, update, None)? {
+                    self.peers[slot].gap = None;
+                }
+            }
             Message::Update(update) => {
                 // The frame of a single update goes to the others as it came.
                 let head = 2 + varint::len(update.len() as u64);
                 let alone = frame.len() == head + update.len() && frame[head..] == *update;
-                self.update(cx, slot, update, alone.then_some(frame))?;
+                let _gap = self.update(cx, slot, update, alone.then_some(frame))?;
             }
             Message::Awareness(states) => self.awareness_message(cx, slot, states)?,
             Message::QueryAwareness => {
@@ -128,19 +133,21 @@ impl Room {
     }
 
     /// An update, by whichever message: the one place where anything enters the document.
+    /// Whether some of it depends on what the room does not have.
     fn update(
         &mut self,
         cx: &mut Context<'_>,
         slot: usize,
         update: &[u8],
         frame: Option<&Bytes>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         if update == update::EMPTY {
-            return Ok(());
+            return Ok(false);
         }
         let conn = self.peers[slot].conn;
         if !self.peers[slot].may_write() {
-            return self.refuse(cx, slot, update);
+            self.refuse(cx, slot, update)?;
+            return Ok(false);
         }
         let gap = match self.document.judge(update, &cx.config.limits)? {
             Verdict::Nothing => false,
@@ -164,7 +171,7 @@ impl Room {
         if gap {
             self.note_gap(cx, slot);
         }
-        Ok(())
+        Ok(gap)
     }
 
     /// A reader's update. A SyncStep2 that brings nothing new is no attempt to write.

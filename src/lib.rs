@@ -85,6 +85,8 @@ mod hub;
 mod io;
 mod journal;
 mod peer;
+#[cfg(feature = "provider")]
+pub mod provider;
 mod room;
 mod slab;
 mod time;

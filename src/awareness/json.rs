@@ -4,11 +4,11 @@
 //! nothing allocated, no recursion: what is open is one bit per level.
 
 /// How deep arrays and objects may nest; a cursor's colour needs two levels.
-pub(super) const MAX_DEPTH: u32 = 64;
+pub(crate) const MAX_DEPTH: u32 = 64;
 
 /// Why a string is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotJson {
+pub(crate) enum NotJson {
     /// It is no JSON.
     Invalid,
     /// It nests deeper than [`MAX_DEPTH`].
@@ -16,7 +16,7 @@ pub(super) enum NotJson {
 }
 
 /// Whether `text` is one JSON value (RFC 8259).
-pub(super) fn check(text: &str) -> Result<(), NotJson> {
+pub(crate) fn check(text: &str) -> Result<(), NotJson> {
     let mut parser = Parser { rest: text.as_bytes() };
     let mut open = Open::default();
     loop {

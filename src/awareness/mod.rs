@@ -8,7 +8,7 @@
 //! A state that goes leaves its clock behind for [`REMEMBERED_FOR`], so that a late echo of it is
 //! not taken for news.
 
-mod json;
+pub(crate) mod json;
 #[cfg(test)]
 mod tests;
 

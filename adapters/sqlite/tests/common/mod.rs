@@ -43,12 +43,8 @@ pub(crate) fn run_writer(dir: &Path, death: Death) -> Outcome {
         Death::AfterAcknowledgements(_) => Command::new(exe),
         Death::AtCall(at) => {
             let mut strace = Command::new("strace");
-            let calls = "pwrite64,write,fdatasync,fsync,ftruncate,unlink,rename,openat";
+            let calls = "pwrite64,write,fdatasync,fsync,ftruncate,unlink,rename";
             strace.args(["-f", "-qqq", "-o", "/dev/null"]);
-            strace.args(["-P".as_ref(), dir.as_os_str()]);
-            for name in ["yroom.db", "yroom.db-wal", "yroom.db-shm", "yroom.lock"] {
-                strace.args(["-P".as_ref(), dir.join(name).as_os_str()]);
-            }
             strace.arg("-e").arg(format!("trace={calls}"));
             strace.arg("-e").arg(format!("inject={calls}:signal=SIGKILL:when={at}"));
             strace.arg(exe);

@@ -1,0 +1,48 @@
+//! The process dies while it writes: at any moment, and at every system call that writes.
+
+#[path = "../../sqlite/tests/common/mod.rs"]
+mod common;
+
+use common::{Death, run_writer};
+use yroom_file::FileStore;
+use yroom_net::store::conformance::{check_script, write_script};
+use yroom_net::store::{Browse, check};
+
+/// Not a test: what the tests start as a process, to kill it.
+#[test]
+#[ignore = "is started by the other tests"]
+fn writer() {
+    let Some(dir) = common::writer_dir() else { return };
+    let mut store = FileStore::open(&dir).expect("it opens");
+    write_script(&mut store, common::acknowledge).expect("the disk is fine");
+    common::finish();
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_process_is_killed_at_any_moment() {
+    for round in 0..20 {
+        survive(Death::AfterAcknowledgements(1 + round * 17));
+    }
+}
+
+#[test]
+#[ignore = "takes minutes and needs strace"]
+fn nothing_acknowledged_is_lost_at_any_write_or_sync() {
+    let mut at = 1;
+    while survive(Death::AtCall(at)) {
+        at += 1;
+    }
+    assert!(at > 300, "only {at} calls: is this the script?");
+}
+
+/// Whether the writer was killed before it was done.
+fn survive(death: Death) -> bool {
+    let dir = tempfile::tempdir().expect("a directory");
+    let outcome = run_writer(dir.path(), death);
+    let mut store = FileStore::open(dir.path()).unwrap_or_else(|e| panic!("{death:?}: {e}"));
+    check_script(&mut store, &outcome.acknowledged);
+    let summary = check(&mut store, |_| {}).expect("it can be read");
+    assert!(summary.is_sound(), "{death:?}: {summary:?}");
+    assert_eq!(store.rooms().expect("it can be read").len() as u64, summary.rooms);
+    outcome.killed
+}

@@ -114,8 +114,13 @@ pub struct Limits {
     /// Bytes that one peer may have waiting before the room has answered; then it is paused.
     /// Default: 1 MiB.
     pub inbox_bytes: usize,
-    /// Unsent bytes of a connection beyond which it is lagging. Default: 1 MiB.
+    /// Unsent bytes of a connection beyond which it is lagging. Default: 512 KiB: more than a socket
+    /// takes at once, and 10 MiB for 20 slow peers.
     pub outbox_bytes: usize,
+    /// The largest frame that a document is sent in; a larger document is sent in slices, which
+    /// are integrated as they come. Default: 512 KiB, which takes 20 s at 26 kB/s: y-websocket
+    /// gives up after 30 s without a whole frame.
+    pub slice_bytes: usize,
     /// How long a lagging peer may make no progress; then close 1013. Default: 30 s.
     pub lagging_for: Duration,
     /// One awareness state's JSON, in bytes; a larger one is ignored. Default: 16 KiB.
@@ -153,7 +158,8 @@ impl Default for Limits {
             clients_per_document: 1_000_000,
             delete_ranges_per_document: 4_000_000,
             inbox_bytes: 1 << 20,
-            outbox_bytes: 1 << 20,
+            slice_bytes: 512 << 10,
+            outbox_bytes: 512 << 10,
             lagging_for: Duration::from_secs(30),
             awareness_state_bytes: 16 << 10,
             awareness_ids_per_connection: 8,

@@ -1,7 +1,8 @@
 //! One connection in a room: what it may do, what waits for it, and what it was asked.
 
-use crate::config::{Access, Rights};
+use crate::config::{Access, Limits, Rights};
 use crate::io::{ConnId, Seq};
+use crate::room::Feed;
 use crate::time::Timestamp;
 use crate::update::StateVector;
 use bytes::Bytes;
@@ -19,6 +20,8 @@ pub(crate) struct Peer {
     /// When something sent last left for the network.
     pub(crate) last_flushed: Timestamp,
     pub(crate) lag: Option<Box<Lag>>,
+    /// What it is being brought in slices.
+    pub(crate) feed: Option<Box<Feed>>,
     /// It is not being read from, since then.
     pub(crate) paused: Option<Timestamp>,
     /// Frames that came before the room was there.
@@ -71,6 +74,7 @@ impl Peer {
             last_sent: now,
             last_flushed: now,
             lag: None,
+            feed: None,
             paused: None,
             inbox: Vec::new(),
             inbox_bytes: 0,
@@ -81,6 +85,11 @@ impl Peer {
 
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self.standing, Standing::Open)
+    }
+
+    /// Whether enough has left for the network that something large may follow.
+    pub(crate) const fn has_credit(&self, limits: &Limits) -> bool {
+        self.unsent <= limits.outbox_bytes / 2 && self.is_open()
     }
 
     pub(crate) const fn may_write(&self) -> bool {

@@ -462,6 +462,44 @@ fn a_slow_peer_is_bounded_and_gets_one_diff() {
 }
 
 #[test]
+fn a_large_document_comes_in_slices_as_it_is_taken() {
+    let limits = Limits { outbox_bytes: 4_000, slice_bytes: 2_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, _) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    let types = |world: &mut World, i: u32| {
+        let other = Writer::new(u64::from(i % 5) + 10);
+        other.hears(&[writer.step2(&[0])]);
+        let update = other.types(&format!("line {i} of many lines\n"));
+        writer.hears(&[encode::update(&update)]);
+        world.send(a, encode::update(&update));
+    };
+    (0..500).for_each(|i| types(&mut world, i));
+    let (conn, reader) = (world.open("r"), Writer::new(8));
+    world.take(conn);
+    world.hold_flushes = true;
+    world.send(conn, reader.step1());
+    for i in 500.. {
+        let frames = world.take(conn);
+        let bytes: usize = frames.iter().map(bytes::Bytes::len).sum();
+        assert!(bytes < 5_000, "{bytes} bytes at once");
+        if frames.is_empty() {
+            break;
+        }
+        reader.hears(&frames);
+        // What is typed meanwhile is not missed.
+        if i < 505 {
+            world.hold_flushes = false;
+            types(&mut world, i);
+            world.hold_flushes = true;
+        }
+        world.input(Input::Flushed { conn, bytes });
+    }
+    assert_eq!(reader.text(), writer.text());
+    assert!(world.events.contains(&Event::PeerSynced { conn }));
+}
+
+#[test]
 fn a_peer_that_takes_nothing_is_closed_with_1013() {
     let mut world = world();
     let (a, b) = pair(&mut world, "r");

@@ -1,5 +1,6 @@
 //! What peers are sent: updates once others may see them, and one diff for who could not keep up.
 
+use super::feed::Last;
 use super::{Context, Room};
 use crate::config::{Config, Durability};
 use crate::io::{ConnId, Event, Output, Seq};
@@ -174,7 +175,7 @@ impl Room {
     }
 
     /// A state vector that every peer has been sent: without what is gated or is just being released.
-    fn shown_before(&self, released: &[&HeldUpdate]) -> StateVector {
+    pub(super) fn shown_before(&self, released: &[&HeldUpdate]) -> StateVector {
         let gated = self.gated.iter().filter_map(|(_, gated)| match gated {
             Gated::Update(update) => Some(update),
             Gated::Ack(_) | Gated::Status(..) => None,
@@ -189,22 +190,20 @@ impl Room {
         debug_assert!(bytes <= peer.unsent, "flushed {bytes} of {} bytes", peer.unsent);
         peer.unsent = peer.unsent.saturating_sub(bytes);
         peer.last_flushed = cx.now;
-        if peer.unsent <= cx.config.limits.outbox_bytes / 2 && peer.is_open() {
+        self.go_on(cx, slot);
+        if self.peers[slot].has_credit(&cx.config.limits) && self.peers[slot].feed.is_none() {
             self.catch_up(cx, slot);
         }
     }
 
     fn catch_up(&mut self, cx: &mut Context<'_>, slot: usize) {
         let Some(lag) = self.peers[slot].lag.take() else { return };
-        let visible = self.visible(cx.config);
-        let lacking = self.document.diff(&lag.have, visible);
-        if lacking != update::EMPTY {
-            self.send(cx, slot, encode::update(&lacking));
-        }
         if let Some(states) = self.awareness.since(lag.awareness) {
             self.send(cx, slot, encode::awareness(&states));
         }
-        cx.event(Event::PeerCaughtUp { conn: self.peers[slot].conn });
+        let visible = self.visible(cx.config);
+        let lacking = self.document.diff(&lag.have, visible);
+        self.bring(cx, slot, encode::update(&lacking), Last::Update);
     }
 
     /// Awareness goes out at once: it is never stored.

@@ -11,6 +11,7 @@
 //! journal may be *failing*: the room is then degraded, its readers are served and its writers wait.
 
 mod fan_out;
+mod feed;
 mod keep;
 mod sync;
 
@@ -25,6 +26,7 @@ use crate::time::{SplitMix64, Timestamp};
 use crate::wire::encode;
 use bytes::Bytes;
 use fan_out::Gated;
+pub(crate) use feed::Feed;
 use std::collections::VecDeque;
 use std::time::Duration;
 

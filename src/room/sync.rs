@@ -1,6 +1,7 @@
 //! What peers say: sync steps, updates, awareness.
 
 use super::fan_out::HeldUpdate;
+use super::feed::Last;
 use super::{Context, Phase, Room};
 use crate::config::Presence;
 use crate::document::Verdict;
@@ -120,15 +121,7 @@ impl Room {
         let have = StateVector::decode(have, cx.config.limits.state_vector_entries)?;
         let visible = self.visible(cx.config);
         let answer = self.document.sync_step2(&have, visible);
-        self.send(cx, slot, answer);
-        let peer = &mut self.peers[slot];
-        if !peer.synced {
-            peer.synced = true;
-            cx.event(Event::PeerSynced { conn: peer.conn });
-        }
-        if self.congested {
-            self.pause_writer(cx, slot);
-        }
+        self.bring(cx, slot, answer, Last::SyncStep2);
         Ok(())
     }
 

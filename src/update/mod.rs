@@ -17,6 +17,7 @@ mod merge;
 mod read;
 mod ready;
 mod scan;
+mod slices;
 mod state_vector;
 mod write;
 
@@ -26,6 +27,7 @@ pub use error::{Limit, Malformed, UpdateError};
 pub use merge::merge;
 pub use ready::{Ready, ready_part};
 pub use scan::{Scan, ScanLimits, scan};
+pub use slices::Slices;
 pub use state_vector::StateVector;
 
 use std::fmt;

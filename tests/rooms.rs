@@ -6,7 +6,8 @@ use std::time::Duration;
 use support::{World, Writer};
 use yroom::wire::{self, Message, encode};
 use yroom::{
-    Access, Config, Durability, Event, Input, Limits, Seq, StoreFault, StoreFaultKind, StoreOp,
+    Access, Config, Durability, Event, Input, Limits, Presence, Rate, Seq, StoreFault,
+    StoreFaultKind, StoreOp,
 };
 
 fn world() -> World {
@@ -462,6 +463,30 @@ fn a_slow_peer_is_bounded_and_gets_one_diff() {
 }
 
 #[test]
+fn who_sends_too_much_is_not_read_from_for_a_while() {
+    let frames_in = Rate { per_second: 10, burst: 20 };
+    let mut world = World::new(Config {
+        limits: Limits { frames_in, ..Limits::default() },
+        ..Config::default()
+    });
+    let (a, b) = pair(&mut world, "r");
+    world.pass(Duration::from_secs(5));
+    for _ in 0..20 {
+        world.send(a, encode::query_awareness());
+    }
+    assert_eq!(world.paused.get(&a), None, "a burst is free");
+    for _ in 0..10 {
+        world.send(a, encode::query_awareness());
+    }
+    assert_eq!(world.paused.get(&a), Some(&true));
+    assert_eq!(world.paused.get(&b), None);
+    world.pass(Duration::from_millis(999));
+    assert_eq!(world.paused.get(&a), Some(&true));
+    world.pass(Duration::from_millis(2));
+    assert_eq!(world.paused.get(&a), Some(&false));
+}
+
+#[test]
 fn a_large_document_comes_in_slices_as_it_is_taken() {
     let limits = Limits { outbox_bytes: 4_000, slice_bytes: 2_000, ..Limits::default() };
     let mut world = World::new(Config { limits, ..Config::default() });
@@ -536,6 +561,37 @@ fn access_that_expires_ends_the_connection_with_4401() {
     assert!(!world.closed.contains_key(&conn));
     world.pass(Duration::from_secs(1));
     assert_eq!(world.closed[&conn].0, 4401);
+}
+
+#[test]
+fn rights_that_are_taken_away_hold_from_the_next_frame_on() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    world.send(a, frame_of(&writer.types("before ")));
+    world.send(a, encode::awareness(&[1, 7, 1, 2, b'{', b'}']));
+    world.take(b);
+    let access = Access { presence: Presence::Observe, ..Access::READ_ONLY };
+    world.hub.set_access(world.now, a, access);
+    world.drain();
+    assert_eq!(world.take(b), [encode::awareness(&[1, 7, 1, 4, b'n', b'u', b'l', b'l'])]);
+    world.send(a, frame_of(&writer.types("after")));
+    world.send(a, encode::awareness(&[1, 7, 2, 2, b'{', b'}']));
+    assert!(world.take(b).is_empty());
+    let name = yroom::RoomName::new("r").expect("valid");
+    assert_eq!(world.store[&name].last(), Seq(1));
+    world.hub.set_access(world.now, a, Access::FULL);
+    world.send(a, writer.step2(&[0]));
+    assert_eq!(updates(&world.take(b)).len(), 1, "what was refused can come again");
+}
+
+#[test]
+fn a_connection_can_be_ended_from_outside() {
+    let mut world = world();
+    let (a, _) = pair(&mut world, "r");
+    world.hub.close(world.now, a, yroom::CloseCode::FORBIDDEN, "not welcome");
+    world.drain();
+    assert_eq!(world.closed[&a], (4403, "not welcome".to_owned()));
 }
 
 #[test]

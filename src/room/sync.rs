@@ -2,11 +2,12 @@
 
 use super::fan_out::HeldUpdate;
 use super::feed::Last;
+use super::pace::Wait;
 use super::{Context, Phase, Room};
 use crate::config::Presence;
 use crate::document::Verdict;
 use crate::error::{Fault, FaultKind};
-use crate::io::{Event, Output, Seq};
+use crate::io::{Event, Seq};
 use crate::peer::{Gap, Standing};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
@@ -41,6 +42,7 @@ impl Room {
             let reason = format!("a frame of {} bytes is over the limit of {limit}", frame.len());
             return self.fault(cx, slot, Fault::new(FaultKind::Limit, reason));
         }
+        self.meter(cx, slot, frame.len());
         match self.phase {
             Phase::Loading { .. } => return self.keep_waiting(cx, slot, frame),
             Phase::Live | Phase::Draining => {}
@@ -68,9 +70,8 @@ impl Room {
         // The frame counts for more than its bytes, or empty ones would cost nothing.
         peer.inbox_bytes += frame.len() + size_of::<Bytes>();
         peer.inbox.push(frame);
-        if peer.inbox_bytes > limits.inbox_bytes && peer.paused.is_none() {
-            peer.paused = Some(cx.now);
-            cx.push(Output::Pause { conn: peer.conn });
+        if peer.inbox_bytes > limits.inbox_bytes {
+            peer.wait(cx, Wait::Loading);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::bucket::Bucket;
 use crate::config::{Access, Limits, Rights};
-use crate::io::{ConnId, Seq};
+use crate::io::ConnId;
 use crate::room::{Feed, Waits};
 use crate::time::Timestamp;
 use crate::update::StateVector;
@@ -33,8 +33,6 @@ pub(crate) struct Peer {
     pub(crate) inbox: Vec<Bytes>,
     pub(crate) inbox_bytes: usize,
     pub(crate) gap: Option<Box<Gap>>,
-    /// The place of its last accepted update.
-    pub(crate) last_accepted: Seq,
 }
 
 /// How far a connection is from its end.
@@ -55,6 +53,16 @@ pub(crate) struct Lag {
     pub(crate) have: StateVector,
     /// The newest awareness it was sent before.
     pub(crate) awareness: u64,
+    /// What it said it has when it last asked: it gets one answer, however often it asked.
+    pub(crate) asked: Option<StateVector>,
+    /// The version that it last asked to have sent back.
+    pub(crate) status: Option<Bytes>,
+}
+
+impl Lag {
+    pub(crate) const fn new(have: StateVector, awareness: u64) -> Self {
+        Self { have, awareness, asked: None, status: None }
+    }
 }
 
 /// The peer sent something that depends on what the room does not have.
@@ -87,7 +95,6 @@ impl Peer {
             inbox: Vec::new(),
             inbox_bytes: 0,
             gap: None,
-            last_accepted: Seq::ZERO,
         }
     }
 

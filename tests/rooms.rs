@@ -525,6 +525,60 @@ fn a_large_document_comes_in_slices_as_it_is_taken() {
 }
 
 #[test]
+fn what_is_larger_than_an_outbox_still_reaches_who_has_taken_all() {
+    let limits = Limits { outbox_bytes: 2_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, b) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    let frame = frame_of(&writer.types(&"much ".repeat(1_000)));
+    world.send(a, frame.clone());
+    assert_eq!(world.take(b), [frame], "at once: no flush would call it back later");
+    assert!(!world.events.contains(&Event::PeerLagging { conn: b }));
+}
+
+#[test]
+fn who_asks_and_takes_nothing_gets_one_answer_for_all_its_questions() {
+    let limits = Limits { outbox_bytes: 2_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, b) = pair(&mut world, "r");
+    world.send(a, frame_of(&Writer::new(7).types(&"much ".repeat(1_000))));
+    world.send(a, encode::awareness(&[1, 7, 1, 2, b'{', b'}']));
+    world.take(b);
+    world.hold_flushes = true;
+    for number in 0..100 {
+        world.send(b, encode::sync_step1(&[0]));
+        world.send(b, encode::query_awareness());
+        world.send(b, encode::sync_status(&[number]));
+    }
+    let waiting = world.take(b);
+    assert_eq!(waiting.len(), 1, "one answer fills the outbox, the rest waits as what was asked");
+    let bytes = waiting.iter().map(bytes::Bytes::len).sum();
+    world.input(Input::Flushed { conn: b, bytes });
+    let rest = world.take(b);
+    let reader = Writer::new(8);
+    let presence = encode::awareness(&[1, 7, 1, 2, b'{', b'}']);
+    assert_eq!(rest[..2], [presence, encode::sync_status(&[99])]);
+    assert_eq!(rest.len(), 3, "and one SyncStep2");
+    reader.hears(&rest[2..]);
+    assert_eq!(reader.text().len(), 5_000);
+}
+
+#[test]
+fn what_another_brought_is_saved_when_it_is_durable_and_not_before() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    let frame = frame_of(&Writer::new(7).types("both have it"));
+    world.hold_store = true;
+    world.send(a, frame.clone());
+    // A second connection of the same client, or two peers that made the same deletion.
+    world.send(b, frame);
+    world.send(b, encode::sync_status(&[1]));
+    assert!(world.take(b).is_empty(), "it is accepted, not durable");
+    world.release_store();
+    assert!(world.take(b).contains(&encode::sync_status(&[1])));
+}
+
+#[test]
 fn a_peer_that_takes_nothing_is_closed_with_1013() {
     let mut world = world();
     let (a, b) = pair(&mut world, "r");

@@ -101,6 +101,10 @@ impl Room {
             }
             Message::Awareness(states) => self.awareness_message(cx, slot, states)?,
             Message::QueryAwareness => {
+                if let Some(lag) = self.owed(cx, slot) {
+                    lag.awareness = 0;
+                    return Ok(());
+                }
                 let states = self.awareness.snapshot();
                 let frame = states.map_or_else(
                     || Bytes::from_static(encode::KEEPALIVE),
@@ -120,6 +124,10 @@ impl Room {
 
     fn sync_step1(&mut self, cx: &mut Context<'_>, slot: usize, have: &[u8]) -> Result<(), Fault> {
         let have = StateVector::decode(have, cx.config.limits.state_vector_entries)?;
+        if let Some(lag) = self.owed(cx, slot) {
+            lag.asked = Some(have);
+            return Ok(());
+        }
         let visible = self.visible(cx.config);
         let answer = self.document.sync_step2(&have, visible);
         self.bring(cx, slot, answer, Last::SyncStep2);
@@ -155,7 +163,6 @@ impl Room {
                     }
                     _ => encode::update(&part),
                 };
-                self.peers[slot].last_accepted = seq;
                 let held =
                     HeldUpdate { author: conn, frame, bytes: part.len(), ranges: scan.ranges };
                 self.hold_update(cx.config, seq, held);
@@ -252,11 +259,12 @@ impl Room {
         Ok(())
     }
 
-    /// Answers "is everything saved?" once it is: y-sweet's type 102, echoed when all that was
-    /// accepted from this peer is durable.
+    /// Answers "is everything saved?" once it is: y-sweet's type 102, echoed when all that the room
+    /// has is durable. Not only what came from this peer: what it was told the room has, or what
+    /// somebody else had brought before, it did not bring.
     fn sync_status(&mut self, cx: &mut Context<'_>, slot: usize, status: &[u8]) {
         let peer = &self.peers[slot];
-        let (conn, gate) = (peer.conn, peer.last_accepted);
+        let (conn, gate) = (peer.conn, self.journal.accepted());
         // What the room could not use is not saved: no answer, and the client goes on showing that.
         if peer.gap.is_some() || !peer.may_write() {
             return;

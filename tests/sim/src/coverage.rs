@@ -67,6 +67,14 @@ impl Clocks {
             })
     }
 
+    /// All of it, as runs.
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        let runs = |(client, runs): (&u64, &Vec<(u32, u32)>)| {
+            runs.iter().map(|(start, end)| (*client, *start, *end)).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(runs).collect()
+    }
+
     /// The clock after the first gapless run of a client.
     pub(crate) fn upto(&self, client: u64) -> u32 {
         match self.0.get(&client).and_then(|runs| runs.first()) {

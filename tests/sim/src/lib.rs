@@ -19,6 +19,7 @@ mod oracle;
 mod rng;
 mod run;
 mod swarm;
+pub mod targets;
 mod world;
 
 pub use op::{Attack, Edit, Fate, Op, Present, Role, Scenario, Setup};

@@ -14,6 +14,7 @@ mod server;
 mod shard;
 mod signal;
 pub mod store;
+mod ws;
 
 pub use http::Refusal;
 pub use runtime::Runtime;

@@ -666,6 +666,21 @@ fn awareness_is_shared_kept_for_newcomers_and_cleared_at_the_end() {
 }
 
 #[test]
+fn a_turn_of_presence_goes_out_as_one_message() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    let c = world.open("r");
+    world.take(c);
+    for (conn, id) in [(a, 7), (b, 8), (a, 7)] {
+        let clock = 1 + (world.hub.connection_count() as u8) * u8::from(conn == a);
+        let frame = encode::awareness(&[1, id, clock, 2, b'{', b'}']);
+        world.hub.handle(world.now, Input::Frame { conn, frame });
+    }
+    world.drain();
+    assert_eq!(world.take(c).len(), 1);
+}
+
+#[test]
 fn a_long_log_is_compacted_and_loads_to_the_same_text() {
     let limits = Limits { tail_bytes: 1_000, ..Limits::default() };
     let config = Config { limits, unload_after: Duration::ZERO, ..Config::default() };

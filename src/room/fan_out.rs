@@ -32,6 +32,17 @@ pub(crate) struct HeldUpdate {
     pub(super) ranges: SmallVec<[ClockRange; 1]>,
 }
 
+/// What of awareness has changed in this turn.
+#[derive(Debug)]
+pub(crate) struct PresenceNews {
+    /// Who changed it, if it was one.
+    from: Option<ConnId>,
+    /// The table's version before.
+    before: u64,
+    /// The change, if it was one.
+    alone: Option<Bytes>,
+}
+
 /// From so many updates on, one merged update is cheaper to send than each.
 const MERGE_FROM: usize = 4;
 
@@ -221,15 +232,22 @@ impl Room {
         self.peers[slot].lag.as_deref_mut()
     }
 
-    /// Awareness goes out at once: it is never stored.
-    pub(super) fn spread_awareness(
-        &mut self,
-        cx: &mut Context<'_>,
-        except: Option<ConnId>,
-        states: &[u8],
-    ) {
-        let frame = encode::awareness(states);
-        self.fan_out(cx, except, &frame, &[]);
+    /// Keeps a change of awareness until the turn is settled: of many, the newest states go out in
+    /// one message. `from` caused it, and is not told.
+    pub(super) fn note_presence(&mut self, from: Option<ConnId>, before: u64, states: Bytes) {
+        self.unsettled = true;
+        match &mut self.presence {
+            Some(news) => *news = PresenceNews { from: None, before: news.before, alone: None },
+            None => self.presence = Some(PresenceNews { from, before, alone: Some(states) }),
+        }
+    }
+
+    /// Sends what has changed of awareness. It waits for no store: it is never stored.
+    pub(super) fn spread_presence(&mut self, cx: &mut Context<'_>) {
+        let Some(PresenceNews { from, before, alone }) = self.presence.take() else { return };
+        if let Some(states) = alone.or_else(|| self.awareness.since(before)) {
+            self.fan_out(cx, from, &encode::awareness(&states), &[]);
+        }
     }
 
     /// Sends one frame to one peer, whatever waits for it already.

@@ -43,6 +43,7 @@ impl Room {
         }
         self.append(cx);
         self.release(cx);
+        self.spread_presence(cx);
         self.adjust_congestion(cx);
         let limits = &cx.config.limits;
         if self.document.wants_folding(limits) {

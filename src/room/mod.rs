@@ -26,7 +26,7 @@ use crate::peer::{Peer, Standing};
 use crate::time::{SplitMix64, Timestamp};
 use crate::wire::encode;
 use bytes::Bytes;
-use fan_out::Gated;
+use fan_out::{Gated, PresenceNews};
 pub(crate) use feed::Feed;
 use pace::Wait;
 pub(crate) use pace::Waits;
@@ -65,6 +65,7 @@ pub(crate) struct Room {
     awareness: Awareness,
     /// What waits until the journal is durable up to a place, in the order of the places.
     gated: VecDeque<(Seq, Gated)>,
+    presence: Option<PresenceNews>,
     /// Writers wait: the journal is failing or has too much pending.
     congested: bool,
     compaction: keep::Compaction,
@@ -102,6 +103,7 @@ impl Room {
             peers: Vec::new(),
             awareness: Awareness::new(),
             gated: VecDeque::new(),
+            presence: None,
             congested: false,
             compaction: keep::Compaction::default(),
             tick_at: None,
@@ -170,8 +172,9 @@ impl Room {
     pub(crate) fn leave(&mut self, cx: &mut Context<'_>, slot: usize) -> Option<ConnId> {
         let peer = self.peers.swap_remove(slot);
         cx.event(Event::PeerLeft { conn: peer.conn });
+        let before = self.awareness.version();
         if let Some(removed) = self.awareness.leave(cx.now, peer.conn) {
-            self.spread_awareness(cx, None, &removed);
+            self.note_presence(None, before, removed);
         }
         if self.peers.is_empty() {
             self.emptied(cx, cx.config.unload_after);
@@ -192,8 +195,9 @@ impl Room {
         match access.presence {
             Presence::Publish => {}
             Presence::Observe => {
+                let before = self.awareness.version();
                 if let Some(removed) = self.awareness.leave(cx.now, conn) {
-                    self.spread_awareness(cx, None, &removed);
+                    self.note_presence(None, before, removed);
                 }
             }
         }
@@ -349,8 +353,9 @@ impl Room {
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         let next_tick = self.tick_at.unwrap_or(cx.now);
+        let before = self.awareness.version();
         if let Some(removed) = self.awareness.expire(cx.now, cx.config.awareness_timeout) {
-            self.spread_awareness(cx, None, &removed);
+            self.note_presence(None, before, removed);
         }
         for slot in 0..self.peers.len() {
             let peer = &self.peers[slot];

@@ -249,9 +249,10 @@ impl Room {
             Presence::Publish => {}
         }
         let conn = peer.conn;
+        let before = self.awareness.version();
         let applied = self.awareness.apply(cx.now, conn, states, &cx.config.limits)?;
         if let Some(changed) = applied.others {
-            self.spread_awareness(cx, Some(conn), &changed);
+            self.note_presence(Some(conn), before, changed);
         }
         if let Some(correction) = applied.sender {
             self.send(cx, slot, encode::awareness(&correction));

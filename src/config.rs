@@ -114,6 +114,12 @@ pub struct Limits {
     /// Bytes that one peer may have waiting before the room has answered; then it is paused.
     /// Default: 1 MiB.
     pub inbox_bytes: usize,
+    /// Frames that one connection may send; beyond it, it is not read from for a while. Default:
+    /// 10,000 a second, 50,000 at once: no person types so fast, an import may.
+    pub frames_in: Rate,
+    /// Bytes that one connection may send; beyond it, it is not read from for a while. Default:
+    /// 32 MiB a second, 128 MiB at once.
+    pub bytes_in: Rate,
     /// Unsent bytes of a connection beyond which it is lagging. Default: 512 KiB: more than a socket
     /// takes at once, and 10 MiB for 20 slow peers.
     pub outbox_bytes: usize,
@@ -158,6 +164,8 @@ impl Default for Limits {
             clients_per_document: 1_000_000,
             delete_ranges_per_document: 4_000_000,
             inbox_bytes: 1 << 20,
+            frames_in: Rate { per_second: 10_000, burst: 50_000 },
+            bytes_in: Rate { per_second: 32 << 20, burst: 128 << 20 },
             slice_bytes: 512 << 10,
             outbox_bytes: 512 << 10,
             lagging_for: Duration::from_secs(30),
@@ -171,4 +179,13 @@ impl Default for Limits {
             tail_bytes: 64 << 10,
         }
     }
+}
+
+/// So much a second, and so much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: u64,
+    /// After a while of nothing.
+    pub burst: u64,
 }

@@ -176,6 +176,28 @@ impl Hub {
         }
     }
 
+    /// Changes what a connection may do, from its next frame on. Ignored if it is gone.
+    pub fn set_access(&mut self, now: Timestamp, conn: ConnId, access: Access) {
+        self.advance(now);
+        let Some(place) = self.conns.get_mut(conn.0) else { return };
+        if let Some(at) = std::mem::replace(&mut place.expires_at, access.expires_at) {
+            self.expiries.remove(&(at, conn));
+        }
+        if let Some(at) = access.expires_at {
+            self.expiries.insert((at, conn));
+        }
+        let Place { room, slot, .. } = *place;
+        self.with_room(room, |room, cx| room.set_access(cx, slot, access));
+    }
+
+    /// Ends a connection. Ignored if it is gone.
+    pub fn close(&mut self, now: Timestamp, conn: ConnId, code: CloseCode, reason: &str) {
+        self.advance(now);
+        if let Some(&Place { room, slot, .. }) = self.conns.get(conn.0) {
+            self.with_room(room, |room, cx| room.close(cx, slot, code, reason));
+        }
+    }
+
     /// Ends service: refuses newcomers, closes all connections with 1012 and makes durable what they
     /// sent until they are gone. Over when [`is_drained`](Self::is_drained).
     pub fn shutdown(&mut self, now: Timestamp) {

@@ -78,6 +78,7 @@
 #![forbid(unsafe_code)]
 
 mod awareness;
+mod bucket;
 mod config;
 mod document;
 mod error;
@@ -101,7 +102,7 @@ pub mod docs {
     pub mod durability {}
 }
 
-pub use config::{Access, Config, Durability, Limits, Presence, Rights};
+pub use config::{Access, Config, Durability, Limits, Presence, Rate, Rights};
 pub use error::{CloseCode, Fault, FaultKind, InvalidRoomName, Reject, StoreFault, StoreFaultKind};
 pub use hub::Hub;
 pub use io::{Append, Batch, ConnId, Event, Input, Output, RoomId, RoomName, Seq, StoreOp, Stored};

@@ -1,8 +1,9 @@
 //! One connection in a room: what it may do, what waits for it, and what it was asked.
 
+use crate::bucket::Bucket;
 use crate::config::{Access, Limits, Rights};
-use crate::io::{ConnId, Seq};
-use crate::room::Feed;
+use crate::io::ConnId;
+use crate::room::{Feed, Waits};
 use crate::time::Timestamp;
 use crate::update::StateVector;
 use bytes::Bytes;
@@ -22,14 +23,16 @@ pub(crate) struct Peer {
     pub(crate) lag: Option<Box<Lag>>,
     /// What it is being brought in slices.
     pub(crate) feed: Option<Box<Feed>>,
-    /// It is not being read from, since then.
-    pub(crate) paused: Option<Timestamp>,
+    /// Why it is not being read from.
+    pub(crate) waits: Waits,
+    /// Until when it waits because it has sent too much.
+    pub(crate) waits_until: Option<Timestamp>,
+    pub(crate) frames_in: Bucket,
+    pub(crate) bytes_in: Bucket,
     /// Frames that came before the room was there.
     pub(crate) inbox: Vec<Bytes>,
     pub(crate) inbox_bytes: usize,
     pub(crate) gap: Option<Box<Gap>>,
-    /// The place of its last accepted update.
-    pub(crate) last_accepted: Seq,
 }
 
 /// How far a connection is from its end.
@@ -50,6 +53,16 @@ pub(crate) struct Lag {
     pub(crate) have: StateVector,
     /// The newest awareness it was sent before.
     pub(crate) awareness: u64,
+    /// What it said it has when it last asked: it gets one answer, however often it asked.
+    pub(crate) asked: Option<StateVector>,
+    /// The version that it last asked to have sent back.
+    pub(crate) status: Option<Bytes>,
+}
+
+impl Lag {
+    pub(crate) const fn new(have: StateVector, awareness: u64) -> Self {
+        Self { have, awareness, asked: None, status: None }
+    }
 }
 
 /// The peer sent something that depends on what the room does not have.
@@ -75,11 +88,13 @@ impl Peer {
             last_flushed: now,
             lag: None,
             feed: None,
-            paused: None,
+            waits: Waits::default(),
+            waits_until: None,
+            frames_in: Bucket::full(now),
+            bytes_in: Bucket::full(now),
             inbox: Vec::new(),
             inbox_bytes: 0,
             gap: None,
-            last_accepted: Seq::ZERO,
         }
     }
 

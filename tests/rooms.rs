@@ -6,7 +6,8 @@ use std::time::Duration;
 use support::{World, Writer};
 use yroom::wire::{self, Message, encode};
 use yroom::{
-    Access, Config, Durability, Event, Input, Limits, Seq, StoreFault, StoreFaultKind, StoreOp,
+    Access, Config, Durability, Event, Input, Limits, Presence, Rate, Seq, StoreFault,
+    StoreFaultKind, StoreOp,
 };
 
 fn world() -> World {
@@ -462,6 +463,30 @@ fn a_slow_peer_is_bounded_and_gets_one_diff() {
 }
 
 #[test]
+fn who_sends_too_much_is_not_read_from_for_a_while() {
+    let frames_in = Rate { per_second: 10, burst: 20 };
+    let mut world = World::new(Config {
+        limits: Limits { frames_in, ..Limits::default() },
+        ..Config::default()
+    });
+    let (a, b) = pair(&mut world, "r");
+    world.pass(Duration::from_secs(5));
+    for _ in 0..20 {
+        world.send(a, encode::query_awareness());
+    }
+    assert_eq!(world.paused.get(&a), None, "a burst is free");
+    for _ in 0..10 {
+        world.send(a, encode::query_awareness());
+    }
+    assert_eq!(world.paused.get(&a), Some(&true));
+    assert_eq!(world.paused.get(&b), None);
+    world.pass(Duration::from_millis(999));
+    assert_eq!(world.paused.get(&a), Some(&true));
+    world.pass(Duration::from_millis(2));
+    assert_eq!(world.paused.get(&a), Some(&false));
+}
+
+#[test]
 fn a_large_document_comes_in_slices_as_it_is_taken() {
     let limits = Limits { outbox_bytes: 4_000, slice_bytes: 2_000, ..Limits::default() };
     let mut world = World::new(Config { limits, ..Config::default() });
@@ -497,6 +522,60 @@ fn a_large_document_comes_in_slices_as_it_is_taken() {
     }
     assert_eq!(reader.text(), writer.text());
     assert!(world.events.contains(&Event::PeerSynced { conn }));
+}
+
+#[test]
+fn what_is_larger_than_an_outbox_still_reaches_who_has_taken_all() {
+    let limits = Limits { outbox_bytes: 2_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, b) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    let frame = frame_of(&writer.types(&"much ".repeat(1_000)));
+    world.send(a, frame.clone());
+    assert_eq!(world.take(b), [frame], "at once: no flush would call it back later");
+    assert!(!world.events.contains(&Event::PeerLagging { conn: b }));
+}
+
+#[test]
+fn who_asks_and_takes_nothing_gets_one_answer_for_all_its_questions() {
+    let limits = Limits { outbox_bytes: 2_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, b) = pair(&mut world, "r");
+    world.send(a, frame_of(&Writer::new(7).types(&"much ".repeat(1_000))));
+    world.send(a, encode::awareness(&[1, 7, 1, 2, b'{', b'}']));
+    world.take(b);
+    world.hold_flushes = true;
+    for number in 0..100 {
+        world.send(b, encode::sync_step1(&[0]));
+        world.send(b, encode::query_awareness());
+        world.send(b, encode::sync_status(&[number]));
+    }
+    let waiting = world.take(b);
+    assert_eq!(waiting.len(), 1, "one answer fills the outbox, the rest waits as what was asked");
+    let bytes = waiting.iter().map(bytes::Bytes::len).sum();
+    world.input(Input::Flushed { conn: b, bytes });
+    let rest = world.take(b);
+    let reader = Writer::new(8);
+    let presence = encode::awareness(&[1, 7, 1, 2, b'{', b'}']);
+    assert_eq!(rest[..2], [presence, encode::sync_status(&[99])]);
+    assert_eq!(rest.len(), 3, "and one SyncStep2");
+    reader.hears(&rest[2..]);
+    assert_eq!(reader.text().len(), 5_000);
+}
+
+#[test]
+fn what_another_brought_is_saved_when_it_is_durable_and_not_before() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    let frame = frame_of(&Writer::new(7).types("both have it"));
+    world.hold_store = true;
+    world.send(a, frame.clone());
+    // A second connection of the same client, or two peers that made the same deletion.
+    world.send(b, frame);
+    world.send(b, encode::sync_status(&[1]));
+    assert!(world.take(b).is_empty(), "it is accepted, not durable");
+    world.release_store();
+    assert!(world.take(b).contains(&encode::sync_status(&[1])));
 }
 
 #[test]
@@ -539,6 +618,37 @@ fn access_that_expires_ends_the_connection_with_4401() {
 }
 
 #[test]
+fn rights_that_are_taken_away_hold_from_the_next_frame_on() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    world.send(a, frame_of(&writer.types("before ")));
+    world.send(a, encode::awareness(&[1, 7, 1, 2, b'{', b'}']));
+    world.take(b);
+    let access = Access { presence: Presence::Observe, ..Access::READ_ONLY };
+    world.hub.set_access(world.now, a, access);
+    world.drain();
+    assert_eq!(world.take(b), [encode::awareness(&[1, 7, 1, 4, b'n', b'u', b'l', b'l'])]);
+    world.send(a, frame_of(&writer.types("after")));
+    world.send(a, encode::awareness(&[1, 7, 2, 2, b'{', b'}']));
+    assert!(world.take(b).is_empty());
+    let name = yroom::RoomName::new("r").expect("valid");
+    assert_eq!(world.store[&name].last(), Seq(1));
+    world.hub.set_access(world.now, a, Access::FULL);
+    world.send(a, writer.step2(&[0]));
+    assert_eq!(updates(&world.take(b)).len(), 1, "what was refused can come again");
+}
+
+#[test]
+fn a_connection_can_be_ended_from_outside() {
+    let mut world = world();
+    let (a, _) = pair(&mut world, "r");
+    world.hub.close(world.now, a, yroom::CloseCode::FORBIDDEN, "not welcome");
+    world.drain();
+    assert_eq!(world.closed[&a], (4403, "not welcome".to_owned()));
+}
+
+#[test]
 fn awareness_is_shared_kept_for_newcomers_and_cleared_at_the_end() {
     let mut world = world();
     let (a, b) = pair(&mut world, "r");
@@ -553,6 +663,21 @@ fn awareness_is_shared_kept_for_newcomers_and_cleared_at_the_end() {
     world.close(a);
     let gone = world.take(b);
     assert_eq!(gone, [encode::awareness(&[1, 7, 1, 4, b'n', b'u', b'l', b'l'])]);
+}
+
+#[test]
+fn a_turn_of_presence_goes_out_as_one_message() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    let c = world.open("r");
+    world.take(c);
+    for (conn, id) in [(a, 7), (b, 8), (a, 7)] {
+        let clock = 1 + (world.hub.connection_count() as u8) * u8::from(conn == a);
+        let frame = encode::awareness(&[1, id, clock, 2, b'{', b'}']);
+        world.hub.handle(world.now, Input::Frame { conn, frame });
+    }
+    world.drain();
+    assert_eq!(world.take(c).len(), 1);
 }
 
 #[test]

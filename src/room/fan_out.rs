@@ -32,6 +32,17 @@ pub(crate) struct HeldUpdate {
     pub(super) ranges: SmallVec<[ClockRange; 1]>,
 }
 
+/// What of awareness has changed in this turn.
+#[derive(Debug)]
+pub(crate) struct PresenceNews {
+    /// Who changed it, if it was one.
+    from: Option<ConnId>,
+    /// The table's version before.
+    before: u64,
+    /// The change, if it was one.
+    alone: Option<Bytes>,
+}
+
 /// From so many updates on, one merged update is cheaper to send than each.
 const MERGE_FROM: usize = 4;
 
@@ -95,7 +106,10 @@ impl Room {
                 Gated::Ack(conn) => cx.event(Event::Acknowledged { conn, upto: gate }),
                 Gated::Status(conn, frame) => {
                     if let Some(slot) = self.peers.iter().position(|peer| peer.conn == conn) {
-                        self.send(cx, slot, frame);
+                        match self.owed(cx, slot) {
+                            Some(lag) => lag.status = Some(frame),
+                            None => self.send(cx, slot, frame),
+                        }
                     }
                 }
             }
@@ -133,13 +147,15 @@ impl Room {
         released: &[&HeldUpdate],
     ) {
         let (now, limit) = (cx.now, cx.config.limits.outbox_bytes);
-        let mut newly_lagging = false;
-        for peer in &mut self.peers {
+        let mut newly_lagging: SmallVec<[usize; 8]> = SmallVec::new();
+        for (slot, peer) in self.peers.iter_mut().enumerate() {
             if Some(peer.conn) == except || !peer.is_open() || peer.lag.is_some() {
                 continue;
             }
-            if peer.unsent + frame.len() > limit {
-                newly_lagging = true;
+            // Whoever has taken all so far is sent also what is larger than the limit: nothing would
+            // give it credit back otherwise.
+            if peer.unsent > 0 && peer.unsent + frame.len() > limit {
+                newly_lagging.push(slot);
                 continue;
             }
             if peer.unsent == 0 {
@@ -149,28 +165,19 @@ impl Room {
             peer.last_sent = now;
             cx.out.push_back(Output::Send { conn: peer.conn, frame: frame.clone() });
         }
-        if newly_lagging {
-            self.mark_lagging(cx, except, frame.len(), released);
+        if !newly_lagging.is_empty() {
+            self.mark_lagging(cx, &newly_lagging, released);
         }
     }
 
     #[cold]
-    fn mark_lagging(
-        &mut self,
-        cx: &mut Context<'_>,
-        except: Option<ConnId>,
-        frame_len: usize,
-        released: &[&HeldUpdate],
-    ) {
+    fn mark_lagging(&mut self, cx: &mut Context<'_>, slots: &[usize], released: &[&HeldUpdate]) {
         let have = self.shown_before(released);
         let awareness = self.awareness.version();
-        let limit = cx.config.limits.outbox_bytes;
-        for peer in &mut self.peers {
-            let over = peer.unsent + frame_len > limit && peer.lag.is_none() && peer.is_open();
-            if over && Some(peer.conn) != except {
-                peer.lag = Some(Box::new(Lag { have: have.clone(), awareness }));
-                cx.out.push_back(Output::Event(Event::PeerLagging { conn: peer.conn }));
-            }
+        for &slot in slots {
+            let peer = &mut self.peers[slot];
+            peer.lag = Some(Box::new(Lag::new(have.clone(), awareness)));
+            cx.event(Event::PeerLagging { conn: peer.conn });
         }
     }
 
@@ -201,20 +208,46 @@ impl Room {
         if let Some(states) = self.awareness.since(lag.awareness) {
             self.send(cx, slot, encode::awareness(&states));
         }
+        if let Some(status) = lag.status {
+            self.send(cx, slot, status);
+        }
         let visible = self.visible(cx.config);
-        let lacking = self.document.diff(&lag.have, visible);
-        self.bring(cx, slot, encode::update(&lacking), Last::Update);
+        if let Some(have) = &lag.asked {
+            cx.event(Event::PeerCaughtUp { conn: self.peers[slot].conn });
+            let answer = self.document.sync_step2(have, visible);
+            self.bring(cx, slot, answer, Last::SyncStep2);
+        } else {
+            let lacking = self.document.diff(&lag.have, visible);
+            self.bring(cx, slot, encode::update(&lacking), Last::Update);
+        }
     }
 
-    /// Awareness goes out at once: it is never stored.
-    pub(super) fn spread_awareness(
-        &mut self,
-        cx: &mut Context<'_>,
-        except: Option<ConnId>,
-        states: &[u8],
-    ) {
-        let frame = encode::awareness(states);
-        self.fan_out(cx, except, &frame, &[]);
+    /// Where the answers wait that a peer asks for while it has too much waiting already; `None` if
+    /// it has not.
+    pub(super) fn owed(&mut self, cx: &mut Context<'_>, slot: usize) -> Option<&mut Lag> {
+        let peer = &self.peers[slot];
+        if peer.lag.is_none() && peer.unsent > cx.config.limits.outbox_bytes && peer.is_open() {
+            self.mark_lagging(cx, &[slot], &[]);
+        }
+        self.peers[slot].lag.as_deref_mut()
+    }
+
+    /// Keeps a change of awareness until the turn is settled: of many, the newest states go out in
+    /// one message. `from` caused it, and is not told.
+    pub(super) fn note_presence(&mut self, from: Option<ConnId>, before: u64, states: Bytes) {
+        self.unsettled = true;
+        match &mut self.presence {
+            Some(news) => *news = PresenceNews { from: None, before: news.before, alone: None },
+            None => self.presence = Some(PresenceNews { from, before, alone: Some(states) }),
+        }
+    }
+
+    /// Sends what has changed of awareness. It waits for no store: it is never stored.
+    pub(super) fn spread_presence(&mut self, cx: &mut Context<'_>) {
+        let Some(PresenceNews { from, before, alone }) = self.presence.take() else { return };
+        if let Some(states) = alone.or_else(|| self.awareness.since(before)) {
+            self.fan_out(cx, from, &encode::awareness(&states), &[]);
+        }
     }
 
     /// Sends one frame to one peer, whatever waits for it already.

@@ -39,7 +39,7 @@ impl Room {
             .expect("what the document gives out is well formed");
         // Until it has all of this, single updates would only wait behind it.
         if self.peers[slot].lag.is_none() {
-            let lag = Lag { have: self.shown_before(&[]), awareness: self.awareness.version() };
+            let lag = Lag::new(self.shown_before(&[]), self.awareness.version());
             self.peers[slot].lag = Some(Box::new(lag));
         }
         self.peers[slot].feed = Some(Box::new(Feed { slices, last }));

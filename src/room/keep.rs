@@ -1,5 +1,6 @@
 //! What the room keeps: the journal's appends, the store's answers, folding and compaction.
 
+use super::pace::Wait;
 use super::{Context, Phase, Room};
 use crate::error::StoreFault;
 use crate::io::{Append, Batch, Event, Output, Seq, StoreOp, Stored};
@@ -42,6 +43,7 @@ impl Room {
         }
         self.append(cx);
         self.release(cx);
+        self.spread_presence(cx);
         self.adjust_congestion(cx);
         let limits = &cx.config.limits;
         if self.document.wants_folding(limits) {
@@ -139,17 +141,16 @@ impl Room {
                 if self.peers[slot].synced {
                     self.pause_writer(cx, slot);
                 }
-            } else if self.peers[slot].paused.take().is_some() {
-                cx.push(Output::Resume { conn: self.peers[slot].conn });
+            } else {
+                self.peers[slot].go_ahead(cx, Wait::Store);
             }
         }
     }
 
     pub(super) fn pause_writer(&mut self, cx: &mut Context<'_>, slot: usize) {
         let peer = &mut self.peers[slot];
-        if peer.may_write() && peer.paused.is_none() && peer.is_open() {
-            peer.paused = Some(cx.now);
-            cx.push(Output::Pause { conn: peer.conn });
+        if peer.may_write() {
+            peer.wait(cx, Wait::Store);
         }
     }
 }

@@ -13,10 +13,11 @@
 mod fan_out;
 mod feed;
 mod keep;
+mod pace;
 mod sync;
 
 use crate::awareness::Awareness;
-use crate::config::{Access, Config};
+use crate::config::{Access, Config, Presence};
 use crate::document::Document;
 use crate::error::{self, CloseCode, Fault, FaultKind, StoreFault};
 use crate::io::{ConnId, Event, Output, RoomId, RoomName, Seq, StoreOp, Stored};
@@ -25,8 +26,10 @@ use crate::peer::{Peer, Standing};
 use crate::time::{SplitMix64, Timestamp};
 use crate::wire::encode;
 use bytes::Bytes;
-use fan_out::Gated;
+use fan_out::{Gated, PresenceNews};
 pub(crate) use feed::Feed;
+use pace::Wait;
+pub(crate) use pace::Waits;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -62,12 +65,14 @@ pub(crate) struct Room {
     awareness: Awareness,
     /// What waits until the journal is durable up to a place, in the order of the places.
     gated: VecDeque<(Seq, Gated)>,
+    presence: Option<PresenceNews>,
     /// Writers wait: the journal is failing or has too much pending.
     congested: bool,
     compaction: keep::Compaction,
     /// Coarse timers: keepalive, awareness, lagging and waiting peers.
     tick_at: Option<Timestamp>,
     gap_at: Option<Timestamp>,
+    share_at: Option<Timestamp>,
     unload_at: Option<Timestamp>,
     /// The hub's entry for this room in its table of deadlines.
     pub(crate) scheduled: Option<Timestamp>,
@@ -98,10 +103,12 @@ impl Room {
             peers: Vec::new(),
             awareness: Awareness::new(),
             gated: VecDeque::new(),
+            presence: None,
             congested: false,
             compaction: keep::Compaction::default(),
             tick_at: None,
             gap_at: None,
+            share_at: None,
             unload_at: None,
             scheduled: None,
             queued: false,
@@ -137,7 +144,7 @@ impl Room {
             Phase::Loading { until } => Some(until),
             Phase::Live | Phase::Draining | Phase::Gone => None,
         };
-        [loading, self.tick_at, self.gap_at, self.unload_at, self.journal.retry_at()]
+        [loading, self.tick_at, self.gap_at, self.share_at, self.unload_at, self.journal.retry_at()]
             .into_iter()
             .flatten()
             .min()
@@ -165,8 +172,9 @@ impl Room {
     pub(crate) fn leave(&mut self, cx: &mut Context<'_>, slot: usize) -> Option<ConnId> {
         let peer = self.peers.swap_remove(slot);
         cx.event(Event::PeerLeft { conn: peer.conn });
+        let before = self.awareness.version();
         if let Some(removed) = self.awareness.leave(cx.now, peer.conn) {
-            self.spread_awareness(cx, None, &removed);
+            self.note_presence(None, before, removed);
         }
         if self.peers.is_empty() {
             self.emptied(cx, cx.config.unload_after);
@@ -174,9 +182,31 @@ impl Room {
         self.peers.get(slot).map(|moved| moved.conn)
     }
 
+    /// From now on a peer may do this.
+    pub(crate) fn set_access(&mut self, cx: &mut Context<'_>, slot: usize, access: Access) {
+        let peer = &mut self.peers[slot];
+        peer.access = access;
+        let conn = peer.conn;
+        if !peer.may_write() {
+            peer.go_ahead(cx, Wait::Store);
+        } else if self.congested && peer.synced {
+            peer.wait(cx, Wait::Store);
+        }
+        match access.presence {
+            Presence::Publish => {}
+            Presence::Observe => {
+                let before = self.awareness.version();
+                if let Some(removed) = self.awareness.leave(cx.now, conn) {
+                    self.note_presence(None, before, removed);
+                }
+            }
+        }
+    }
+
     fn emptied(&mut self, cx: &mut Context<'_>, unload_after: Duration) {
         self.tick_at = None;
         self.gap_at = None;
+        self.share_at = None;
         match self.phase {
             Phase::Loading { .. } => {
                 cx.push(Output::Store(StoreOp::Release { room: self.id, name: self.name.clone() }));
@@ -225,9 +255,7 @@ impl Room {
         for slot in 0..self.peers.len() {
             let peer = &mut self.peers[slot];
             peer.inbox_bytes = 0;
-            if peer.paused.take().is_some() {
-                cx.push(Output::Resume { conn: peer.conn });
-            }
+            peer.go_ahead(cx, Wait::Loading);
             for frame in std::mem::take(&mut peer.inbox) {
                 self.frame(cx, slot, frame);
             }
@@ -309,6 +337,9 @@ impl Room {
         if due(self.gap_at) {
             self.ask_again(cx);
         }
+        if due(self.share_at) {
+            self.share_again(cx);
+        }
         if due(self.tick_at) {
             self.plan_tick(cx);
             self.tick(cx);
@@ -322,8 +353,9 @@ impl Room {
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         let next_tick = self.tick_at.unwrap_or(cx.now);
+        let before = self.awareness.version();
         if let Some(removed) = self.awareness.expire(cx.now, cx.config.awareness_timeout) {
-            self.spread_awareness(cx, None, &removed);
+            self.note_presence(None, before, removed);
         }
         for slot in 0..self.peers.len() {
             let peer = &self.peers[slot];
@@ -337,7 +369,10 @@ impl Room {
                 let reason = "too slow: nothing was taken for too long";
                 self.fault(cx, slot, Fault::new(FaultKind::Slow, reason));
             } else if self.journal.failing().is_some()
-                && peer.paused.is_some_and(|at| waited(at, cx.config.limits.degraded_for))
+                && peer
+                    .waits
+                    .since(Wait::Store)
+                    .is_some_and(|at| waited(at, cx.config.limits.degraded_for))
             {
                 self.close(cx, slot, CloseCode::TRY_AGAIN, "the store fails");
             }

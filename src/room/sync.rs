@@ -2,11 +2,12 @@
 
 use super::fan_out::HeldUpdate;
 use super::feed::Last;
+use super::pace::Wait;
 use super::{Context, Phase, Room};
 use crate::config::Presence;
 use crate::document::Verdict;
 use crate::error::{Fault, FaultKind};
-use crate::io::{Event, Output, Seq};
+use crate::io::{Event, Seq};
 use crate::peer::{Gap, Standing};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
@@ -41,6 +42,7 @@ impl Room {
             let reason = format!("a frame of {} bytes is over the limit of {limit}", frame.len());
             return self.fault(cx, slot, Fault::new(FaultKind::Limit, reason));
         }
+        self.meter(cx, slot, frame.len());
         match self.phase {
             Phase::Loading { .. } => return self.keep_waiting(cx, slot, frame),
             Phase::Live | Phase::Draining => {}
@@ -68,9 +70,8 @@ impl Room {
         // The frame counts for more than its bytes, or empty ones would cost nothing.
         peer.inbox_bytes += frame.len() + size_of::<Bytes>();
         peer.inbox.push(frame);
-        if peer.inbox_bytes > limits.inbox_bytes && peer.paused.is_none() {
-            peer.paused = Some(cx.now);
-            cx.push(Output::Pause { conn: peer.conn });
+        if peer.inbox_bytes > limits.inbox_bytes {
+            peer.wait(cx, Wait::Loading);
         }
     }
 
@@ -100,6 +101,10 @@ impl Room {
             }
             Message::Awareness(states) => self.awareness_message(cx, slot, states)?,
             Message::QueryAwareness => {
+                if let Some(lag) = self.owed(cx, slot) {
+                    lag.awareness = 0;
+                    return Ok(());
+                }
                 let states = self.awareness.snapshot();
                 let frame = states.map_or_else(
                     || Bytes::from_static(encode::KEEPALIVE),
@@ -119,6 +124,10 @@ impl Room {
 
     fn sync_step1(&mut self, cx: &mut Context<'_>, slot: usize, have: &[u8]) -> Result<(), Fault> {
         let have = StateVector::decode(have, cx.config.limits.state_vector_entries)?;
+        if let Some(lag) = self.owed(cx, slot) {
+            lag.asked = Some(have);
+            return Ok(());
+        }
         let visible = self.visible(cx.config);
         let answer = self.document.sync_step2(&have, visible);
         self.bring(cx, slot, answer, Last::SyncStep2);
@@ -154,7 +163,6 @@ impl Room {
                     }
                     _ => encode::update(&part),
                 };
-                self.peers[slot].last_accepted = seq;
                 let held =
                     HeldUpdate { author: conn, frame, bytes: part.len(), ranges: scan.ranges };
                 self.hold_update(cx.config, seq, held);
@@ -241,9 +249,10 @@ impl Room {
             Presence::Publish => {}
         }
         let conn = peer.conn;
+        let before = self.awareness.version();
         let applied = self.awareness.apply(cx.now, conn, states, &cx.config.limits)?;
         if let Some(changed) = applied.others {
-            self.spread_awareness(cx, Some(conn), &changed);
+            self.note_presence(Some(conn), before, changed);
         }
         if let Some(correction) = applied.sender {
             self.send(cx, slot, encode::awareness(&correction));
@@ -251,11 +260,12 @@ impl Room {
         Ok(())
     }
 
-    /// Answers "is everything saved?" once it is: y-sweet's type 102, echoed when all that was
-    /// accepted from this peer is durable.
+    /// Answers "is everything saved?" once it is: y-sweet's type 102, echoed when all that the room
+    /// has is durable. Not only what came from this peer: what it was told the room has, or what
+    /// somebody else had brought before, it did not bring.
     fn sync_status(&mut self, cx: &mut Context<'_>, slot: usize, status: &[u8]) {
         let peer = &self.peers[slot];
-        let (conn, gate) = (peer.conn, peer.last_accepted);
+        let (conn, gate) = (peer.conn, self.journal.accepted());
         // What the room could not use is not saved: no answer, and the client goes on showing that.
         if peer.gap.is_some() || !peer.may_write() {
             return;

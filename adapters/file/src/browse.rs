@@ -5,9 +5,9 @@ use crate::store::FileStore;
 use crate::{file, format, name};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use yroom::{RoomName, StoreFault};
-use yroom_net::store::{Browse, Examined};
+use yroom_net::store::{Browse, Examined, Survey};
 
 /// More than any header has.
 const HEADER: u64 = 512;
@@ -15,8 +15,11 @@ const HEADER: u64 = 512;
 impl Browse for FileStore {
     fn rooms(&mut self) -> Result<Vec<RoomName>, StoreFault> {
         let paths = file::list(self.dir(), name::ENDING).map_err(|error| not_done(&error))?;
-        let mut names: Vec<RoomName> =
-            paths.iter().filter_map(|path| self.name_of(path).ok()?).collect();
+        let name = |path: &PathBuf| match self.whose(path) {
+            Ok(Whose::Room(name)) => Some(name),
+            Ok(Whose::Nobodys | Whose::Unknown) | Err(_) => None,
+        };
+        let mut names: Vec<RoomName> = paths.iter().filter_map(name).collect();
         names.sort();
         Ok(names)
     }
@@ -37,29 +40,50 @@ impl Browse for FileStore {
         })
     }
 
-    fn survey(&mut self) -> Result<Vec<String>, StoreFault> {
-        let paths = file::list(self.dir(), "").map_err(|error| not_done(&error))?;
-        let problem = |path: &Path| match path.to_string_lossy() {
-            it if it.contains(".torn-") => Some("an unfinished write, put aside".to_owned()),
-            it if it.ends_with(".new") => Some("an unfinished compaction, of no use".to_owned()),
-            it if it.ends_with(name::ENDING) => match self.name_of(path) {
-                Ok(Some(_)) => None,
-                Ok(None) => Some("not the file of the room that its header names".to_owned()),
-                Err(error) => Some(error.to_string()),
-            },
-            _ => Some("no file of this store's".to_owned()),
-        };
-        let problems = paths.iter().filter_map(|path| Some((path, problem(path)?)));
-        Ok(problems.map(|(path, problem)| format!("{}: {problem}", path.display())).collect())
+    fn survey(&mut self) -> Result<Survey, StoreFault> {
+        let mut survey = Survey::default();
+        for path in file::list(self.dir(), "").map_err(|error| not_done(&error))? {
+            let shown = path.to_string_lossy();
+            let (list, what) = if shown.contains(".torn-") {
+                (&mut survey.remnants, "an unfinished write, put aside".to_owned())
+            } else if shown.ends_with(".new") {
+                (&mut survey.remnants, "an unfinished compaction".to_owned())
+            } else if !shown.ends_with(name::ENDING) {
+                (&mut survey.problems, "no file of this store's".to_owned())
+            } else {
+                match self.whose(&path) {
+                    Ok(Whose::Room(_)) => continue,
+                    Ok(Whose::Nobodys) => (&mut survey.remnants, "an unfinished file".to_owned()),
+                    Ok(Whose::Unknown) => {
+                        let what = "its header is damaged, or another room's";
+                        (&mut survey.problems, what.to_owned())
+                    }
+                    Err(error) => (&mut survey.problems, error.to_string()),
+                }
+            };
+            list.push(format!("{shown}: {what}"));
+        }
+        Ok(survey)
     }
+}
+
+/// Whom a file belongs to.
+enum Whose {
+    Room(RoomName),
+    /// Its creation was cut off.
+    Nobodys,
+    Unknown,
 }
 
 impl FileStore {
     /// The room that a file belongs to by its header, if it also stands where that room's file does.
-    fn name_of(&self, path: &Path) -> io::Result<Option<RoomName>> {
+    fn whose(&self, path: &Path) -> io::Result<Whose> {
         let mut bytes = Vec::new();
         File::open(path)?.take(HEADER).read_to_end(&mut bytes)?;
-        let name = format::name_in(&bytes);
-        Ok(name.filter(|name| self.dir().join(name::path_of(name)) == *path))
+        Ok(match format::name_in(&bytes) {
+            Some(name) if self.dir().join(name::path_of(&name)) == *path => Whose::Room(name),
+            None if format::is_unfinished(&bytes) => Whose::Nobodys,
+            Some(_) | None => Whose::Unknown,
+        })
     }
 }

@@ -93,6 +93,13 @@ pub(crate) fn name_in(file: &[u8]) -> Option<RoomName> {
     RoomName::new(std::str::from_utf8(name).ok()?).ok()
 }
 
+/// Whether a file without a sound header looks like one whose creation was cut off; for reports
+/// only, as nobody knows whose it is.
+pub(crate) fn is_unfinished(file: &[u8]) -> bool {
+    let header = number(file, 16).map_or(u64::MAX, |name| name.saturating_add(28));
+    (file.len() as u64) < header || file.iter().all(|byte| *byte == 0)
+}
+
 fn parse_header(file: &[u8]) -> Option<(&[u8], u32, usize)> {
     file.strip_prefix(MAGIC)?;
     let len = usize::try_from(number(file, 16)?).ok()?;

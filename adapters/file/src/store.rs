@@ -13,9 +13,7 @@ use std::time::SystemTime;
 use yroom::{Append, Batch, RoomName, Seq, StoreFault, StoreFaultKind, Stored};
 use yroom_net::store::{BlockingStore, DirLock, rules};
 
-/// The file that says what is in the directory.
-const FORMAT_FILE: &str = "yroom-files";
-/// What it says.
+/// What the format file says.
 const FORMAT: &str = "yroom files 1\n";
 /// Files held open; a process may often have no more than 1,024.
 const OPEN_FILES: usize = 256;
@@ -48,6 +46,9 @@ struct Pending {
 }
 
 impl FileStore {
+    /// The file that says what is in the directory.
+    pub const FORMAT_FILE: &str = "yroom-files";
+
     /// Opens the rooms in `dir`; makes it if it is not there.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let io = |path: &Path| {
@@ -56,7 +57,7 @@ impl FileStore {
         };
         make_dir(dir).map_err(io(dir))?;
         let lock = DirLock::take(dir).map_err(OpenError::Lock)?;
-        let (format, rooms) = (dir.join(FORMAT_FILE), dir.join("rooms"));
+        let (format, rooms) = (dir.join(Self::FORMAT_FILE), dir.join("rooms"));
         match fs::read_to_string(&format) {
             Ok(found) if found == FORMAT => {}
             Ok(found) if !found.is_empty() || rooms.exists() => {
@@ -88,7 +89,7 @@ impl FileStore {
 
     /// Opens the rooms in `dir`, which have to be there already.
     pub fn open_existing(dir: &Path) -> Result<Self, OpenError> {
-        let path = dir.join(FORMAT_FILE);
+        let path = dir.join(Self::FORMAT_FILE);
         match path.metadata() {
             Ok(_) => Self::open(dir),
             Err(error) => Err(OpenError::Io { path, error }),

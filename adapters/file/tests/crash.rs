@@ -1,4 +1,5 @@
 //! The process dies while it writes: at any moment, and at every system call that writes.
+#![cfg(unix)]
 
 #[path = "../../sqlite/tests/common/mod.rs"]
 mod common;

@@ -17,7 +17,7 @@ use std::net::TcpStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use yroom::{Access, CloseCode, RoomName};
 
@@ -141,8 +141,8 @@ impl<R: Runtime> Site<R> {
     async fn join(self: &Rc<Self>, mut stream: R::Stream, part: Vec<u8>, join: Join) {
         match self.shard.open(&join.room, Access::FULL) {
             Ok(id) => {
-                let link = Link::new(Box::new(stream), join.response(), part, self.shard.limits());
-                self.serve(Conn::new(id, link, self.shard.now()));
+                let link = Link::new(Box::new(stream), join.response(), self.shard.limits());
+                self.serve(Conn::new(id, link, part, self.shard.now()));
             }
             Err(reject) => self.refuse(&mut stream, &reject.into()).await,
         }
@@ -155,17 +155,19 @@ impl<R: Runtime> Site<R> {
         room: &RoomName,
         access: Access,
     ) {
-        let mut link = Link::new(stream, Vec::new(), part, self.shard.limits());
+        let mut link = Link::new(stream, Vec::new(), self.shard.limits());
         match self.shard.open(room, access) {
-            Ok(id) => self.serve(Conn::new(id, link, self.shard.now())),
+            Ok(id) => self.serve(Conn::new(id, link, part, self.shard.now())),
             Err(reject) => {
                 link.close(CloseCode::TRY_AGAIN, &reject.to_string());
                 let deadline = Instant::now() + self.shard.timeouts().closing;
                 let sleep = self.runtime.sleep_until(deadline);
+                let shard = Rc::clone(&self.shard);
                 self.runtime.spawn_local(async move {
-                    let closed =
-                        async { while poll_fn(|cx| link.poll_closed(cx)).await.is_some() {} };
-                    before(sleep, closed).await;
+                    let mut closed =
+                        |cx: &mut Context<'_>| link.poll_closed(cx, &mut shard.scratch());
+                    let closing = async { while poll_fn(&mut closed).await.is_ok() {} };
+                    before(sleep, closing).await;
                 });
             }
         }

@@ -1,8 +1,10 @@
 //! One connection of a shard: its task reads, the shard's drain writes.
 
-use crate::link::{Broken, Incoming, Link};
+use crate::link::{Broken, Link, Scratch};
+use crate::server::Notice;
 use crate::shard::Shard;
 use crate::signal::remember;
+use crate::ws::{Breach, Incoming};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -10,11 +12,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use yroom::{CloseCode, ConnId, Input, Timestamp};
 
-/// Frames that a connection may bring in before others have their turn: enough that a burst of
-/// small ones is one batch, few enough that it is over in a millisecond.
-const FRAMES_PER_TURN: usize = 128;
-/// The same in bytes, for large ones.
-const BYTES_PER_TURN: usize = 256 << 10;
+/// Bytes that a connection may bring in before others have their turn: enough that a burst of small
+/// frames is one batch, few enough that it is over in a millisecond.
+const BYTES_PER_TURN: usize = 64 << 10;
 
 /// One WebSocket that is a peer in a room.
 pub(crate) struct Conn {
@@ -24,6 +24,8 @@ pub(crate) struct Conn {
 
 struct State {
     link: Link,
+    /// What came with the handshake, until the first turn.
+    part: Vec<u8>,
     phase: Phase,
     reading: Reading,
     sending: Sending,
@@ -69,9 +71,10 @@ pub(crate) enum Silence {
 }
 
 impl Conn {
-    pub(crate) fn new(id: ConnId, link: Link, now: Timestamp) -> Self {
+    pub(crate) fn new(id: ConnId, link: Link, part: Vec<u8>, now: Timestamp) -> Self {
         let state = State {
             link,
+            part,
             phase: Phase::Open,
             reading: Reading::Flowing,
             // The answer to the handshake waits to be flushed.
@@ -99,15 +102,12 @@ impl Conn {
         if state.phase != Phase::Open {
             return false;
         }
-        if state.link.feed(frame).is_err() {
-            state.vanish();
-            return false;
-        }
+        state.link.feed(frame);
         state.must_flush()
     }
 
     /// Writes what was queued; says how many bytes of frames have left.
-    pub(crate) fn flush(&self) -> usize {
+    pub(crate) fn flush(&self, scratch: &mut Scratch) -> usize {
         let mut state = self.state.borrow_mut();
         if state.sending == Sending::Idle || state.phase == Phase::Gone {
             return 0;
@@ -117,10 +117,7 @@ impl Conn {
             state.sending = Sending::Blocked;
             return 0;
         };
-        match state.poll_flush(&mut Context::from_waker(&task)) {
-            Poll::Ready(bytes) => bytes,
-            Poll::Pending => 0,
-        }
+        state.flush(&mut Context::from_waker(&task), scratch)
     }
 
     /// Closes after what was queued; false if that has begun before.
@@ -162,9 +159,10 @@ impl Conn {
             Some(at) if now.since(at) >= limits.pong_within => Silence::Dead,
             None if now.since(state.heard_at) >= limits.ping_after => {
                 state.pinged_at = Some(now);
-                if state.phase != Phase::Open || state.link.ping().is_err() {
+                if state.phase != Phase::Open {
                     return Silence::No;
                 }
+                state.link.ping();
                 if state.must_flush() { Silence::Pinged } else { Silence::No }
             }
             Some(_) | None => Silence::No,
@@ -173,62 +171,105 @@ impl Conn {
 
     fn poll(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
+        let scratch = &mut *shard.scratch();
         remember(&mut state.task, cx);
+        if !state.part.is_empty() {
+            let mut part = std::mem::take(&mut state.part);
+            state.link.read_part(&mut part, scratch);
+            self.take_in(&mut state, shard, scratch);
+        }
         loop {
             match state.phase {
                 Phase::Open => {
-                    if state.sending == Sending::Blocked
-                        && let Poll::Ready(bytes @ 1..) = state.poll_flush(cx)
-                    {
-                        shard.input(Input::Flushed { conn: self.id, bytes });
+                    if state.sending == Sending::Blocked {
+                        self.go_on_sending(&mut state, shard, scratch, cx);
                     }
                     if state.phase == Phase::Open {
-                        ready!(self.poll_read(&mut state, shard, cx));
+                        ready!(self.read_turn(&mut state, shard, scratch, cx));
                     }
                 }
-                Phase::Closing => {
-                    match ready!(state.link.poll_closed(cx)) {
-                        // What a peer sent before it knew still counts, if the hub says so.
-                        Some(frame) => shard.input(Input::Frame { conn: self.id, frame }),
-                        None => state.phase = Phase::Gone,
+                Phase::Closing => match ready!(state.link.poll_closed(cx, scratch)) {
+                    // What a peer sent before it knew still counts, if the hub says so.
+                    Ok(()) => {
+                        self.take_in(&mut state, shard, scratch);
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
-                }
+                    Err(Broken) => state.phase = Phase::Gone,
+                },
                 Phase::Gone => return Poll::Ready(()),
             }
         }
     }
 
-    /// Hands to the hub what has come, as far as one turn goes; ready when the phase has changed.
-    fn poll_read(&self, state: &mut State, shard: &Shard, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads as much as one turn goes; ready when the phase has changed.
+    fn read_turn(
+        &self,
+        state: &mut State,
+        shard: &Shard,
+        scratch: &mut Scratch,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         if state.reading == Reading::Paused {
             return Poll::Pending;
         }
-        let now = shard.now();
         let mut bytes = 0;
-        for _ in 0..FRAMES_PER_TURN {
-            match ready!(state.link.poll_read(cx)) {
-                Incoming::Frame(frame) => {
-                    bytes += frame.len();
-                    shard.input_at(now, Input::Frame { conn: self.id, frame });
-                }
-                Incoming::Control => {}
-                Incoming::Gone => {
-                    state.phase = Phase::Gone;
-                    return Poll::Ready(());
-                }
-                Incoming::Breach(code, reason) => {
-                    shard.breach(self.id, code, &reason);
-                    state.link.close(code, &reason);
-                    state.phase = Phase::Closing;
-                    return Poll::Ready(());
-                }
+        while bytes < BYTES_PER_TURN {
+            match ready!(state.link.poll_read(cx, scratch)) {
+                Ok(read) => bytes += read,
+                Err(Broken) => state.phase = Phase::Gone,
             }
-            if bytes >= BYTES_PER_TURN {
-                break;
+            self.take_in(state, shard, scratch);
+            if state.phase != Phase::Open {
+                return Poll::Ready(());
+            }
+            if state.sending == Sending::Idle && state.link.has_unsent() {
+                // A pong; what else is sent goes by the drain.
+                self.go_on_sending(state, shard, scratch, cx);
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Hands to the hub what was read.
+    fn take_in(&self, state: &mut State, shard: &Shard, scratch: &mut Scratch) {
+        if scratch.incoming.is_empty() {
+            return;
+        }
+        let now = shard.now();
+        for item in scratch.incoming.drain(..) {
+            match item {
+                Incoming::Message(frame) => {
+                    shard.input_at(now, Input::Frame { conn: self.id, frame });
+                }
+                Incoming::Close(_) if state.phase == Phase::Open => {
+                    state.phase = Phase::Closing;
+                    shard.leaves(self.id);
+                }
+                Incoming::Breach(Breach { code, reason }) if state.phase == Phase::Open => {
+                    state.link.close(code, &reason);
+                    state.phase = Phase::Closing;
+                    shard.leaves(self.id);
+                    shard.notify(&Notice::Breach { code, reason: &reason });
+                }
+                // The link has answered the first and knows the others.
+                Incoming::Ping(_) | Incoming::Pong | Incoming::Close(_) | Incoming::Breach(_) => {}
+            }
+        }
+    }
+
+    fn go_on_sending(
+        &self,
+        state: &mut State,
+        shard: &Shard,
+        scratch: &mut Scratch,
+        cx: &mut Context<'_>,
+    ) {
+        let bytes = state.flush(cx, scratch);
+        if bytes > 0 {
+            shard.input(Input::Flushed { conn: self.id, bytes });
+        }
     }
 }
 
@@ -248,21 +289,14 @@ impl State {
         false
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        match self.link.poll_flush(cx) {
-            Poll::Ready(Ok(bytes)) => {
-                self.sending = Sending::Idle;
-                Poll::Ready(bytes)
-            }
-            Poll::Ready(Err(Broken)) => {
-                self.vanish();
-                Poll::Ready(0)
-            }
-            Poll::Pending => {
-                self.sending = Sending::Blocked;
-                Poll::Pending
-            }
+    /// Writes as much as the network takes; says how many bytes of frames that were.
+    fn flush(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> usize {
+        match self.link.poll_flush(cx, scratch) {
+            Poll::Ready(Ok(())) => self.sending = Sending::Idle,
+            Poll::Ready(Err(Broken)) => self.vanish(),
+            Poll::Pending => self.sending = Sending::Blocked,
         }
+        self.link.take_flushed()
     }
 
     /// The connection is no more; its task finds that and ends.

@@ -1,6 +1,7 @@
 //! The request that opens a WebSocket, read by us so that every refusal is an answer in words.
 
-use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use data_encoding::BASE64;
+use sha1::{Digest, Sha1};
 use std::borrow::Cow;
 use std::fmt::Write;
 use yroom::{InvalidRoomName, Reject, RoomName};
@@ -168,9 +169,17 @@ fn upgrade_key(request: &httparse::Request<'_, '_>) -> Result<String, Refusal> {
     }
     let mut keys = values(headers, "sec-websocket-key");
     match (keys.next().map(<[u8]>::trim_ascii), keys.next()) {
-        (Some(key), None) if is_key(key) => Ok(derive_accept_key(key)),
+        (Some(key), None) if is_key(key) => Ok(accept_key(key)),
         _ => Err(malformed("Sec-WebSocket-Key is not 16 bytes in base64")),
     }
+}
+
+/// The proof that the handshake was understood (RFC 6455 §4.2.2).
+fn accept_key(key: &[u8]) -> String {
+    let mut sha1 = Sha1::new();
+    sha1.update(key);
+    sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    BASE64.encode(&sha1.finalize())
 }
 
 /// 16 bytes in base64 are 22 characters and two of padding.

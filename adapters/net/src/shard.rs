@@ -6,10 +6,11 @@
 //! flushes each connection that it fed once: one system call with all its frames.
 
 use crate::conn::{Conn, Silence, SilenceLimits};
+use crate::link::Scratch;
 use crate::server::{Notice, Observer, Timeouts};
 use crate::signal::Signal;
 use crate::store::{Inbox, Store};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -39,6 +40,7 @@ pub(crate) struct Shard {
     unsaved: Cell<u64>,
     parts: Parts,
     inbox: Inbox,
+    scratch: RefCell<Scratch>,
 }
 
 /// What a shard is made of, apart from its hub.
@@ -85,6 +87,7 @@ impl Shard {
             unsaved: Cell::new(0),
             parts,
             inbox: Inbox::new(),
+            scratch: RefCell::new(Scratch::new()),
         }
     }
 
@@ -102,6 +105,11 @@ impl Shard {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.parts.limits
+    }
+
+    /// The buffers for one connection's turn.
+    pub(crate) fn scratch(&self) -> RefMut<'_, Scratch> {
+        self.scratch.borrow_mut()
     }
 
     pub(crate) fn timeouts(&self) -> &Timeouts {
@@ -145,15 +153,14 @@ impl Shard {
         self.dirty.raise();
     }
 
-    /// A peer broke the WebSocket protocol; its connection begins to close.
-    pub(crate) fn breach(&self, conn: ConnId, code: CloseCode, reason: &str) {
-        // The room need not wait for the closing handshake to see the peer gone.
+    /// A peer leaves, or has to; its connection begins to close. The room need not wait for the
+    /// closing handshake to see it gone.
+    pub(crate) fn leaves(&self, conn: ConnId) {
         self.input(Input::Closed { conn });
-        self.notify(&Notice::Breach { code, reason });
         let until = self.now() + self.parts.timeouts.closing;
-        let mut this = self.core.borrow_mut();
-        let weak = this.conns.get(&conn).map(Rc::downgrade);
-        this.begin_closing(until, weak);
+        let mut core = self.core.borrow_mut();
+        let weak = core.conns.get(&conn).map(Rc::downgrade);
+        core.begin_closing(until, weak);
         self.earlier.raise();
     }
 
@@ -212,7 +219,7 @@ impl Shard {
             }
             let now = self.now();
             for conn in touched.drain(..) {
-                let bytes = conn.flush();
+                let bytes = conn.flush(&mut self.scratch());
                 if bytes > 0 {
                     let flushed = Input::Flushed { conn: conn.id(), bytes };
                     self.core.borrow_mut().hub.handle(now, flushed);

@@ -153,7 +153,7 @@ fn nonsense_of_the_websocket_layer_is_closed_with_1002_and_bad_text_with_1007<R:
         ("a continuation of nothing", frame(0, b"x"), 1002),
         ("a long ping", frame(PING, &[0; 126]), 1002),
         ("a ping in fragments", frame_head(PING, 0), 1002),
-        ("text that is not UTF-8", frame(TEXT, &[0xff, 0xfe]), 1007),
+        ("a reason that is not UTF-8", frame(CLOSE, &[3, 232, 0xff]), 1007),
     ];
     for (what, bytes, expected) in nonsense {
         let (mut peer, _) = Peer::join(server.local_addr(), "room");

@@ -1,6 +1,10 @@
 //! The `yroom` program: serves Yjs documents over WebSocket, and remembers them.
 #![forbid(unsafe_code)]
 
+mod check;
+mod commands;
+mod export;
+mod import;
 mod log;
 mod options;
 
@@ -20,21 +24,27 @@ use yroom_sqlite::SqliteStore;
 
 fn main() -> ExitCode {
     // clap ends the program itself, with 2, on a usage that it does not understand.
-    match run(&Options::parse()) {
-        Ok(farewell) if farewell.is_clean() => ExitCode::SUCCESS,
-        Ok(farewell) => {
-            eprintln!(
-                "yroom: not everything is stored: {} updates refused by the store, {} threads not \
-                 finished in time",
-                farewell.unsaved, farewell.unfinished
-            );
-            ExitCode::FAILURE
-        }
-        Err(sentence) => {
-            eprintln!("yroom: {sentence}");
-            ExitCode::FAILURE
-        }
+    let options = Options::parse();
+    let outcome = match &options.command {
+        Some(command) => commands::run(command, &options),
+        None => run(&options).map(|farewell| exit_code(&farewell)),
+    };
+    outcome.unwrap_or_else(|sentence| {
+        eprintln!("yroom: {sentence}");
+        ExitCode::FAILURE
+    })
+}
+
+fn exit_code(farewell: &Farewell) -> ExitCode {
+    if farewell.is_clean() {
+        return ExitCode::SUCCESS;
     }
+    eprintln!(
+        "yroom: not everything is stored: {} updates refused by the store, {} threads not finished \
+         in time",
+        farewell.unsaved, farewell.unfinished
+    );
+    ExitCode::FAILURE
 }
 
 /// What ends the program.
@@ -94,7 +104,7 @@ fn open_store(options: &Options) -> Result<Arc<dyn Store>, String> {
     match options.store {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
         StoreKind::Sqlite => {
-            unless("yroom-files", "file")?;
+            unless(FileStore::FORMAT_FILE, "file")?;
             on_thread(SqliteStore::open(dir).map_err(|error| error.to_string())?)
         }
         StoreKind::File => {

@@ -1,5 +1,6 @@
 //! The command line and the environment.
 
+use crate::commands::Command;
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -13,16 +14,32 @@ use yroom::{Config, Durability};
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub(crate) struct Options {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Where to listen.
     #[arg(long, env = "YROOM_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:1234")]
     pub(crate) listen: SocketAddr,
 
     /// Where the rooms are kept; made if it is not there.
-    #[arg(long, env = "YROOM_DATA_DIR", value_name = "DIR", default_value = "./yroom-data")]
+    #[arg(
+        long,
+        env = "YROOM_DATA_DIR",
+        value_name = "DIR",
+        default_value = "./yroom-data",
+        global = true
+    )]
     pub(crate) data_dir: PathBuf,
 
     /// How the rooms are kept.
-    #[arg(long, env = "YROOM_STORE", value_name = "STORE", default_value = "sqlite")]
+    #[arg(
+        long,
+        env = "YROOM_STORE",
+        value_name = "STORE",
+        default_value = "sqlite",
+        global = true
+    )]
     pub(crate) store: StoreKind,
 
     /// What an update waits for: to be stored before others see it, before its sender is told that

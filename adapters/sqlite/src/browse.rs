@@ -5,7 +5,7 @@ use crate::row::room_crc;
 use crate::store::{SqliteStore, corrupt, find_id, read_sound_part};
 use rusqlite::Connection;
 use yroom::{RoomName, StoreFault};
-use yroom_net::store::{Browse, Examined};
+use yroom_net::store::{Browse, Examined, Survey};
 
 impl Browse for SqliteStore {
     fn rooms(&mut self) -> Result<Vec<RoomName>, StoreFault> {
@@ -25,13 +25,13 @@ impl Browse for SqliteStore {
         Ok(Examined { stored, rows, bytes, changed_ms, damage, remnant: None })
     }
 
-    fn survey(&mut self) -> Result<Vec<String>, StoreFault> {
-        let db = self.db()?;
-        survey(db).map_err(|error| fault(&error))
+    fn survey(&mut self) -> Result<Survey, StoreFault> {
+        let problems = problems(self.db()?).map_err(|error| fault(&error))?;
+        Ok(Survey { problems, remnants: Vec::new() })
     }
 }
 
-fn survey(db: &Connection) -> rusqlite::Result<Vec<String>> {
+fn problems(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut problems = Vec::new();
     let mut check = db.prepare("PRAGMA integrity_check")?;
     let mut rows = check.query([])?;

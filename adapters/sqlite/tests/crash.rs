@@ -1,4 +1,5 @@
 //! The process dies while it writes: at any moment, and at every system call that writes.
+#![cfg(unix)]
 
 mod common;
 

@@ -53,7 +53,7 @@ fn a_damaged_snapshot_or_name_is_found_too() {
     assert_eq!(store.load(&name("c")).expect_err("c").kind, StoreFaultKind::Corrupt);
     let summary = check(&mut store, |_| {}).expect("it can be read");
     assert_eq!(summary.damaged, 1);
-    assert!(summary.problems.iter().any(|it| it.contains("\"c\"")), "{summary:?}");
+    assert!(summary.medium.problems.iter().any(|it| it.contains("\"c\"")), "{summary:?}");
 }
 
 #[test]

@@ -11,8 +11,17 @@ pub trait Browse {
     /// Reads what is sound of `room`: everything from its beginning up to the first damage.
     fn examine(&mut self, room: &RoomName) -> Result<Examined, StoreFault>;
 
-    /// What is wrong with the medium itself, apart from rooms; one sentence each.
-    fn survey(&mut self) -> Result<Vec<String>, StoreFault>;
+    /// What is found of the medium itself, apart from rooms.
+    fn survey(&mut self) -> Result<Survey, StoreFault>;
+}
+
+/// What is found of a store's medium; one sentence each.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// What is wrong.
+    pub problems: Vec<String>,
+    /// What crashes have left; harmless.
+    pub remnants: Vec<String>,
 }
 
 /// What was found of a room.
@@ -65,23 +74,23 @@ pub struct Summary {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// What is wrong with the medium itself.
-    pub problems: Vec<String>,
+    /// What is found of the medium itself.
+    pub medium: Survey,
 }
 
 impl Summary {
-    /// Whether nothing at all is wrong.
+    /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
-        self.damaged == 0 && self.problems.is_empty()
+        self.damaged == 0 && self.medium.problems.is_empty()
     }
 }
 
 /// Reads everything that a store has: every checksum, every place, every update. Changes nothing.
 pub fn check(
-    store: &mut impl Browse,
+    store: &mut (impl Browse + ?Sized),
     mut each: impl FnMut(&RoomReport),
 ) -> Result<Summary, StoreFault> {
-    let mut summary = Summary { problems: store.survey()?, ..Summary::default() };
+    let mut summary = Summary { medium: store.survey()?, ..Summary::default() };
     for name in store.rooms()? {
         let report = report(store, name);
         summary.rooms += 1;
@@ -93,7 +102,7 @@ pub fn check(
     Ok(summary)
 }
 
-fn report(store: &mut impl Browse, name: RoomName) -> RoomReport {
+fn report(store: &mut (impl Browse + ?Sized), name: RoomName) -> RoomReport {
     let examined = store
         .examine(&name)
         .unwrap_or_else(|fault| Examined { damage: Some(fault.message), ..Examined::default() });

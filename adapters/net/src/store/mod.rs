@@ -12,7 +12,7 @@ mod reply;
 pub mod rules;
 mod threaded;
 
-pub use browse::{Browse, Examined, RoomReport, Summary, check};
+pub use browse::{Browse, Examined, RoomReport, Summary, Survey, check};
 pub use lock::{DirLock, LockError};
 pub use memory::MemoryStore;
 pub use reply::{Inbox, Reply};

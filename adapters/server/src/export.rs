@@ -1,0 +1,158 @@
+//! `yroom export`.
+
+use crate::commands::{ToolStore, open_existing, room_name};
+use crate::options::Options;
+use clap::ValueEnum;
+use rusqlite::{Connection, params};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use yroom::wire::varint;
+use yroom::{Batch, RoomName, Seq, Stored, update};
+use yroom_net::store::Examined;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The rooms; one, unless the format is sqlite.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    rooms: Vec<String>,
+
+    /// All rooms.
+    #[arg(long)]
+    all: bool,
+
+    /// What to write.
+    #[arg(long, value_name = "FORMAT", default_value = "update")]
+    format: Format,
+
+    /// Where to; never over something that is there [default: standard output].
+    #[arg(long, short, value_name = "FILE", required_if_eq("format", "sqlite"))]
+    output: Option<PathBuf>,
+
+    /// Of a damaged room, what is before the damage.
+    #[arg(long)]
+    salvage: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// One Yjs update (V1) that holds the document: what `Y.applyUpdate` takes.
+    Update,
+    /// A file as `FileYStore` of ypy-websocket and pycrdt-store has it.
+    File,
+    /// A database as `SQLiteYStore` of ypy-websocket and pycrdt-store has it.
+    Sqlite,
+}
+
+pub(crate) fn run(args: &Args, options: &Options) -> Result<ExitCode, String> {
+    let mut store = open_existing(&options.data_dir)?;
+    let rooms = if args.all {
+        store.rooms().map_err(|fault| fault.to_string())?
+    } else {
+        args.rooms.iter().map(|name| room_name(name)).collect::<Result<_, _>>()?
+    };
+    match (args.format, &rooms[..]) {
+        (Format::Sqlite, rooms) => {
+            let path = args.output.as_deref().ok_or("a database needs --output")?;
+            write_database(path, rooms, |room| read(&mut *store, room, args.salvage))?;
+        }
+        (Format::Update, [room]) => {
+            let stored = read(&mut *store, room, args.salvage)?.stored;
+            let parts = updates(&stored);
+            let merged = update::merge(&parts).map_err(|error| format!("{room:?}: {error}"))?;
+            write(args.output.as_deref(), &merged)?;
+        }
+        (Format::File, [room]) => {
+            let examined = read(&mut *store, room, args.salvage)?;
+            write(args.output.as_deref(), &file(&examined))?;
+        }
+        (Format::Update | Format::File, rooms) => {
+            return Err(format!("this format holds one room, not {}", rooms.len()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(store: &mut dyn ToolStore, room: &RoomName, salvage: bool) -> Result<Examined, String> {
+    let examined = store.examine(room).map_err(|fault| format!("{room:?}: {fault}"))?;
+    match &examined.damage {
+        Some(damage) if !salvage => {
+            let Seq(last) = examined.stored.last();
+            Err(format!("{room:?} is damaged: {damage}; --salvage writes the first {last} updates"))
+        }
+        Some(_) | None => Ok(examined),
+    }
+}
+
+/// The snapshot and the updates after it.
+fn updates(stored: &Stored) -> Vec<&[u8]> {
+    let log = stored.log.iter().flat_map(Batch::updates);
+    stored.snapshot.as_deref().into_iter().chain(log).collect()
+}
+
+/// Strictly increasing times, in seconds, the last of them that of the last change: pycrdt-store
+/// reads in their order.
+fn times(examined: &Examined, count: usize) -> impl Iterator<Item = f64> {
+    #[expect(clippy::cast_precision_loss, reason = "a millisecond is enough")]
+    let last = examined.changed_ms.unwrap_or(0) as f64 / 1_000.0;
+    #[expect(clippy::cast_precision_loss, reason = "there are not that many updates")]
+    (1..=count).map(move |nth| last - (count - nth) as f64 / 1_000.0)
+}
+
+fn file(examined: &Examined) -> Vec<u8> {
+    let updates = updates(&examined.stored);
+    let mut file = b"VERSION:2\n".to_vec();
+    for (update, time) in updates.iter().zip(times(examined, updates.len())) {
+        for part in [update, &[][..], &time.to_le_bytes()] {
+            varint::write(&mut file, part.len() as u64);
+            file.extend_from_slice(part);
+        }
+    }
+    file
+}
+
+fn write(path: Option<&Path>, bytes: &[u8]) -> Result<(), String> {
+    let Some(path) = path else {
+        return io::stdout().lock().write_all(bytes).map_err(|error| error.to_string());
+    };
+    create(path)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn create(path: &Path) -> io::Result<std::fs::File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+fn write_database(
+    path: &Path,
+    rooms: &[RoomName],
+    mut read: impl FnMut(&RoomName) -> Result<Examined, String>,
+) -> Result<(), String> {
+    create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let told = |error: rusqlite::Error| format!("{}: {error}", path.display());
+    let mut db = Connection::open(path).map_err(told)?;
+    let transaction = db.transaction().map_err(told)?;
+    transaction.execute_batch(SCHEMA).map_err(told)?;
+    for room in rooms {
+        let examined = read(room)?;
+        let updates = updates(&examined.stored);
+        for (update, time) in updates.iter().zip(times(&examined, updates.len())) {
+            transaction
+                .prepare_cached("INSERT INTO yupdates VALUES (?1, ?2, x'', ?3)")
+                .and_then(|mut it| it.execute(params![room.as_str(), update, time]))
+                .map_err(told)?;
+        }
+    }
+    transaction.commit().map_err(told)
+}
+
+/// What both libraries make and look for; the table of checkpoints is pycrdt-store's alone.
+const SCHEMA: &str = "
+    CREATE TABLE yupdates (path TEXT NOT NULL, yupdate BLOB, metadata BLOB, timestamp REAL NOT NULL);
+    CREATE INDEX idx_yupdates_path_timestamp ON yupdates (path, timestamp);
+    CREATE TABLE ycheckpoints (path TEXT NOT NULL, checkpoint BLOB NOT NULL,
+        timestamp REAL NOT NULL, PRIMARY KEY(path));
+    PRAGMA user_version = 2;
+";

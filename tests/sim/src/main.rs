@@ -1,0 +1,127 @@
+//! Runs seeds: `run --seeds N [--seed-from S] [--twice]`, or `replay SEED`.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use yroom_sim::{Outcome, Telling, run, scenario, shrink};
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |name: &str| {
+        let at = args.iter().position(|arg| arg == name)?;
+        args.get(at + 1)?.parse::<u64>().ok()
+    };
+    match args.first().map(String::as_str) {
+        Some("run") => {
+            let plan = Plan {
+                from: number("--seed-from").unwrap_or(0),
+                seeds: number("--seeds").unwrap_or(1_000),
+                threads: number("--threads").unwrap_or(2).clamp(1, 64),
+                twice: args.iter().any(|arg| arg == "--twice"),
+                tell: args.iter().any(|arg| arg == "--tell"),
+                stop_after: number("--stop-after").unwrap_or(5),
+            };
+            plan.run()
+        }
+        Some("replay") => match args.get(1).and_then(|seed| seed.parse().ok()) {
+            Some(seed) => replay(seed),
+            None => usage(),
+        },
+        Some(_) | None => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("run --seeds N [--seed-from S] [--threads T] [--twice] [--stop-after F] [--tell]");
+    eprintln!("replay SEED");
+    ExitCode::from(2)
+}
+
+struct Plan {
+    from: u64,
+    seeds: u64,
+    threads: u64,
+    twice: bool,
+    stop_after: u64,
+    tell: bool,
+}
+
+#[derive(Default)]
+struct Sums {
+    seeds: AtomicU64,
+    failures: AtomicU64,
+    events: AtomicU64,
+    simulated_seconds: AtomicU64,
+}
+
+impl Plan {
+    fn run(&self) -> ExitCode {
+        let sums = Sums::default();
+        let next = AtomicU64::new(0);
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads {
+                scope.spawn(|| {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        let failed = sums.failures.load(Ordering::Relaxed);
+                        if seed >= self.seeds || failed >= self.stop_after {
+                            break;
+                        }
+                        self.one(self.from + seed, &sums);
+                    }
+                });
+            }
+        });
+        let get = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
+        let failures = get(&sums.failures);
+        let hours = get(&sums.simulated_seconds) / 3_600;
+        println!("took {:.1} s", started.elapsed().as_secs_f64());
+        println!(
+            "seeds={} failures={failures} events={} simulated_hours={hours}",
+            get(&sums.seeds),
+            get(&sums.events),
+        );
+        if failures > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    fn one(&self, seed: u64, sums: &Sums) {
+        let telling = if self.twice { Telling::Everything } else { Telling::Nothing };
+        let started = Instant::now();
+        let Outcome { mut broken, events, simulated, told } = run(&scenario(seed), telling);
+        if started.elapsed() > Duration::from_secs(10) {
+            println!("seed {seed} took {:?}", started.elapsed());
+        }
+        if self.twice && run(&scenario(seed), telling).told != told {
+            broken.get_or_insert_with(|| "two runs of one seed differ".to_owned());
+        }
+        sums.seeds.fetch_add(1, Ordering::Relaxed);
+        sums.events.fetch_add(events, Ordering::Relaxed);
+        sums.simulated_seconds.fetch_add(simulated.as_secs(), Ordering::Relaxed);
+        if let Some(broken) = broken {
+            sums.failures.fetch_add(1, Ordering::Relaxed);
+            report(seed, &broken, self.tell);
+        }
+    }
+}
+
+fn report(seed: u64, broken: &str, tell: bool) {
+    let (small, why) = shrink(&scenario(seed), 600);
+    println!("SEED={seed} {broken}\nshrunk to {} ops: {why}\n{}", small.ops.len(), small.as_rust());
+    if tell {
+        println!("{}", run(&small, Telling::Everything).told);
+    }
+}
+
+fn replay(seed: u64) -> ExitCode {
+    let outcome = run(&scenario(seed), Telling::Everything);
+    print!("{}", outcome.told);
+    match outcome.broken {
+        Some(broken) => {
+            println!("BROKEN {broken}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,302 @@
+//! Scenarios out of a seed: each draws which faults it has and how often ("swarm testing"), so that
+//! no fault hides behind another.
+
+use crate::op::{Attack, Edit, Fate, Op, Present, Role, Scenario, Setup};
+use crate::rng::Rng;
+use yroom::Durability;
+
+/// The scenario of a seed.
+pub fn scenario(seed: u64) -> Scenario {
+    let mut rng = Rng::of(seed, 1);
+    let size = Size::draw(&mut rng);
+    let setup = setup(seed, size, &mut rng);
+    let swarm = Swarm::draw(&mut rng);
+    let count = size.ops(&mut rng);
+    let ops = (0..count).map(|_| swarm.op(&mut rng)).collect();
+    Scenario { setup, ops }
+}
+
+#[derive(Clone, Copy)]
+enum Size {
+    Small,
+    Medium,
+    Large,
+}
+
+impl Size {
+    fn draw(rng: &mut Rng) -> Self {
+        match rng.below(100) {
+            0 => Self::Large,
+            1..10 => Self::Medium,
+            _ => Self::Small,
+        }
+    }
+
+    fn ops(self, rng: &mut Rng) -> u64 {
+        match self {
+            Self::Small => 10 + rng.below(50),
+            Self::Medium => 80 + rng.below(120),
+            Self::Large => 300 + rng.below(400),
+        }
+    }
+
+    fn clients(self, rng: &mut Rng) -> u64 {
+        match self {
+            Self::Small => 1 + rng.below(4),
+            Self::Medium => 3 + rng.below(5),
+            Self::Large => 6 + rng.below(14),
+        }
+    }
+}
+
+fn setup(seed: u64, size: Size, rng: &mut Rng) -> Setup {
+    let rooms = if rng.chance(600) { 1 } else { 2 + rng.below(2) as u8 };
+    let hostile = rng.chance(350);
+    let roles = |rng: &mut Rng| match rng.below(20) {
+        0..2 => Role::Reader,
+        2 => Role::Observer,
+        3 => Role::Guest,
+        4..6 if hostile => Role::Hostile,
+        _ => Role::Writer,
+    };
+    let mut clients: Vec<(u8, Role)> =
+        (0..size.clients(rng)).map(|_| (rng.below(u64::from(rooms)) as u8, roles(rng))).collect();
+    clients.push((0, Role::Writer));
+    Setup {
+        seed,
+        servers: if rng.chance(850) { 1 } else { 2 },
+        rooms,
+        clients,
+        durability: match rng.below(10) {
+            0..6 => Durability::BeforeFanout,
+            6..8 => Durability::BeforeAck,
+            _ => Durability::Eventual,
+        },
+        tail_bytes: [100, 400, 2_000, 64 << 10][rng.index(4)],
+        outbox_bytes: [300, 2_000, 20_000, 1 << 20][rng.index(4)],
+        unload_ms: [0, 100, 5_000, 30_000][rng.index(4)],
+        turn_ms: [0, 0, 2, 20][rng.index(4)],
+    }
+}
+
+/// The faults of one seed, and its pace.
+struct Swarm {
+    weights: Vec<(u64, Kind)>,
+    total: u64,
+    pace: Pace,
+}
+
+#[derive(Clone, Copy)]
+enum Pace {
+    Fast,
+    Mixed,
+    Slow,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Advance,
+    Edit,
+    Presence,
+    Query,
+    Status,
+    Offline,
+    Reload,
+    Repeat,
+    Pack,
+    Lose,
+    Reset,
+    HalfOpen,
+    SlowReader,
+    SlowWriter,
+    Latency,
+    Attack,
+    Crash,
+    Freeze,
+    Shutdown,
+    Leap,
+    StoreFate,
+    StoreStall,
+    StoreFull,
+    StoreLatency,
+    Damage,
+}
+
+const FAULTS: [Kind; 23] = [
+    Kind::Presence,
+    Kind::Query,
+    Kind::Status,
+    Kind::Offline,
+    Kind::Reload,
+    Kind::Repeat,
+    Kind::Pack,
+    Kind::Lose,
+    Kind::Reset,
+    Kind::HalfOpen,
+    Kind::SlowReader,
+    Kind::SlowWriter,
+    Kind::Latency,
+    Kind::Attack,
+    Kind::Crash,
+    Kind::Freeze,
+    Kind::Shutdown,
+    Kind::Leap,
+    Kind::StoreFate,
+    Kind::StoreStall,
+    Kind::StoreFull,
+    Kind::StoreLatency,
+    Kind::Damage,
+];
+
+impl Swarm {
+    fn draw(rng: &mut Rng) -> Self {
+        let mut weights = vec![(400, Kind::Edit), (300, Kind::Advance)];
+        for fault in FAULTS {
+            if rng.chance(350) {
+                weights.push((10 + rng.below(60), fault));
+            }
+        }
+        let total = weights.iter().map(|(weight, _)| weight).sum();
+        let pace = match rng.below(10) {
+            0..5 => Pace::Fast,
+            5..8 => Pace::Mixed,
+            _ => Pace::Slow,
+        };
+        Self { weights, total, pace }
+    }
+
+    fn kind(&self, rng: &mut Rng) -> Kind {
+        let mut at = rng.below(self.total);
+        for (weight, kind) in &self.weights {
+            if at < *weight {
+                return *kind;
+            }
+            at -= weight;
+        }
+        Kind::Advance
+    }
+
+    fn span(&self, rng: &mut Rng) -> u32 {
+        let most = match (self.pace, rng.below(20)) {
+            (Pace::Fast, 0..18) => 60,
+            (Pace::Fast, _) | (Pace::Mixed, 0..10) => 3_000,
+            (Pace::Mixed, 10..19) => 40_000,
+            (Pace::Slow, 0..15) => 100_000,
+            (Pace::Mixed | Pace::Slow, 19) => 7_200_000,
+            (Pace::Slow | Pace::Mixed, _) => 600_000,
+        };
+        rng.below(most) as u32
+    }
+
+    fn op(&self, rng: &mut Rng) -> Op {
+        let kind = self.kind(rng);
+        let client = rng.below(64) as u8;
+        let server = rng.below(4) as u8;
+        let ms = self.span(rng);
+        match kind {
+            Kind::Advance => Op::Advance { ms },
+            Kind::Edit => Op::Edit { client, edit: edit(rng), amount: rng.below(24) as u8 },
+            Kind::Presence => {
+                let present = if rng.chance(850) { Present::Here } else { Present::Gone };
+                Op::Presence { client, present }
+            }
+            Kind::Query => Op::Query { client },
+            Kind::Status => Op::Status { client },
+            Kind::Offline => {
+                let days = rng.chance(30);
+                Op::Offline { client, ms: if days { rng.below(300_000_000) as u32 } else { ms } }
+            }
+            Kind::Reload => Op::Reload { client },
+            Kind::Repeat => Op::Repeat { client },
+            Kind::Pack => Op::Pack { client, messages: 2 + rng.below(4) as u8 },
+            Kind::Lose => Op::Lose { client },
+            Kind::Reset => Op::Reset {
+                client,
+                server_hears: rng.below(60_000) as u32 >> rng.below(16),
+                client_hears: rng.below(40_000) as u32 >> rng.below(16),
+            },
+            Kind::HalfOpen => Op::HalfOpen { client },
+            Kind::SlowReader => {
+                Op::SlowReader { client, ms: rng.below(120_000) as u32 >> rng.below(8) }
+            }
+            Kind::SlowWriter => {
+                Op::SlowWriter { client, ms: rng.below(60_000) as u32 >> rng.below(8) }
+            }
+            Kind::Latency => Op::Latency { client, ms: rng.below(500) as u16 },
+            Kind::Attack => Op::Attack { client, attack: attack(rng), seed: rng.below(256) as u8 },
+            Kind::Crash => Op::Crash {
+                server,
+                outputs: rng.below(24) as u8 >> rng.below(4),
+                down: rng.below(20_000) as u32 >> rng.below(8),
+            },
+            Kind::Freeze => Op::Freeze { server, ms: rng.below(120_000) as u32 >> rng.below(8) },
+            Kind::Shutdown => Op::Shutdown { server, down: rng.below(5_000) as u32 },
+            Kind::Leap => Op::Leap { server, ms: rng.below(3_600_000) as u32 >> rng.below(10) },
+            Kind::StoreFate => {
+                Op::StoreFate { server, fate: fate(rng), times: 1 + rng.below(6) as u8 }
+            }
+            Kind::StoreStall => {
+                Op::StoreStall { server, ms: rng.below(90_000) as u32 >> rng.below(8) }
+            }
+            Kind::StoreFull => {
+                Op::StoreFull { server, ms: rng.below(90_000) as u32 >> rng.below(6) }
+            }
+            Kind::StoreLatency => {
+                Op::StoreLatency { server, ms: rng.below(5_000) as u16 >> rng.below(6) }
+            }
+            Kind::Damage => Op::Damage { room: rng.below(4) as u8, at: rng.below(1 << 16) as u16 },
+        }
+    }
+}
+
+fn edit(rng: &mut Rng) -> Edit {
+    match rng.below(100) {
+        0..40 => Edit::TypeOn,
+        40..55 => Edit::Type,
+        55..73 => Edit::Delete,
+        73..76 => Edit::Paste,
+        76..84 => Edit::Set,
+        84..87 => Edit::Unset,
+        87..92 => Edit::Nest,
+        92..97 => Edit::NestSet,
+        _ => Edit::NestDrop,
+    }
+}
+
+fn attack(rng: &mut Rng) -> Attack {
+    const ALL: [Attack; 12] = [
+        Attack::Noise,
+        Attack::Cut,
+        Attack::Mangle,
+        Attack::Bomb,
+        Attack::Gap,
+        Attack::Spoof,
+        Attack::Evict,
+        Attack::AskFlood,
+        Attack::PresenceFlood,
+        Attack::Unknown,
+        Attack::Trespass,
+        Attack::Vandalise,
+    ];
+    ALL[rng.index(ALL.len())]
+}
+
+fn fate(rng: &mut Rng) -> Fate {
+    [Fate::NotDone, Fate::DoneUnknown, Fate::NotDoneUnknown, Fate::Slow][rng.index(4)]
+}
+
+/// Any bytes as a scenario, for fuzzers: whatever would be drawn is read.
+pub fn from_bytes(bytes: &[u8]) -> Scenario {
+    let mut rng = Rng::from_bytes(bytes);
+    let seed = rng.below(1 << 16);
+    let setup = setup(seed, Size::Small, &mut rng);
+    let mut weights = vec![(40, Kind::Edit), (30, Kind::Advance)];
+    weights.extend(FAULTS.map(|fault| (8, fault)));
+    let total = weights.iter().map(|(weight, _)| weight).sum();
+    let swarm = Swarm { weights, total, pace: Pace::Mixed };
+    let mut ops = Vec::new();
+    while !rng.is_spent() && ops.len() < 200 {
+        ops.push(swarm.op(&mut rng));
+    }
+    Scenario { setup, ops }
+}

@@ -1,0 +1,404 @@
+//! What the fuzzers run, as plain functions of bytes: a test replays the corpus through them.
+//!
+//! Each panics if something is wrong, and does nothing with bytes that mean nothing to it.
+
+use crate::coverage::{Content, Coverage};
+use crate::rng::Rng;
+use crate::{Telling, from_bytes, run};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use yroom::update::{
+    ClientId, ClockRange, DeleteSet, Scan, ScanLimits, StateVector, diff, merge, novel_part,
+    ready_part, scan,
+};
+use yroom::wire::awareness::{Entry, entries, write};
+use yroom::wire::{Message, encode, messages, varint};
+use yroom::{Access, Config, ConnId, Hub, Input, Output, RoomName, StoreOp, Stored, Timestamp};
+
+/// Frames: whatever is read is what was written.
+///
+/// # Panics
+///
+/// If reading and writing do not agree.
+pub fn wire(bytes: &[u8]) {
+    let mut taken = 0;
+    for message in messages(bytes) {
+        let Ok(message) = message else { return };
+        let again = match message {
+            Message::SyncStep1(body) => encode::sync_step1(body),
+            Message::SyncStep2(body) => encode::sync_step2(body),
+            Message::Update(body) => encode::update(body),
+            Message::Awareness(body) => {
+                presence(body);
+                encode::awareness(body)
+            }
+            Message::AuthDenied(reason) => encode::auth_denied(reason),
+            Message::AuthGranted => encode::auth_granted(),
+            Message::QueryAwareness => encode::query_awareness(),
+            Message::SyncStatus(body) => encode::sync_status(body),
+            Message::Unknown { tag, body } => encode::custom(tag, body),
+        };
+        let back: Vec<_> = messages(&again).collect();
+        assert_eq!(back, [Ok(message)]);
+        // Numbers may be written in more bytes than they need.
+        assert!(again.len() <= bytes.len() - taken, "{message:?} is longer than it was");
+        taken += again.len();
+    }
+    if let Ok(vector) = StateVector::decode(bytes, 1 << 16) {
+        assert_eq!(StateVector::decode(&vector.encode(), 1 << 16).as_ref(), Ok(&vector));
+    }
+    let mut rest = bytes;
+    if let Some(number) = varint::read(&mut rest) {
+        let mut again = Vec::new();
+        varint::write(&mut again, number);
+        assert!(again.len() <= bytes.len() - rest.len());
+        assert_eq!(varint::read(&mut &again[..]), Some(number));
+    }
+}
+
+fn presence(payload: &[u8]) {
+    let Ok(found) = entries(payload) else { return };
+    let Ok(all) = found.collect::<Result<Vec<Entry<'_>>, _>>() else { return };
+    let again = write(all.clone());
+    assert_eq!(entries(&again).expect("written").collect::<Result<Vec<_>, _>>(), Ok(all));
+}
+
+/// Updates, each with two bytes of length before it: no panic, and the operations agree with each
+/// other and, on what yrs reads, with yrs.
+///
+/// # Panics
+///
+/// If they do not agree.
+pub fn update(bytes: &[u8]) {
+    let updates = split(bytes);
+    let limits = ScanLimits { bytes: 1 << 16, ..ScanLimits::default() };
+    let mut whole = Covered::default();
+    let mut room = Covered::default();
+    let mut good: Vec<&[u8]> = Vec::new();
+    let mut accepted: Vec<Vec<u8>> = Vec::new();
+    for update in updates {
+        let Ok(found) = scan(update, &limits) else { continue };
+        check_against_yrs(update, &found);
+        let ready = room.accept(update, &limits);
+        accepted.extend(ready);
+        whole.add(&found);
+        good.push(update);
+    }
+    check_merge(&good, &whole);
+    let accepted: Vec<&[u8]> = accepted.iter().map(|part| &part[..]).collect();
+    let merged = check_merge(&accepted, &room);
+    room.check_diffs(&merged, &limits);
+}
+
+/// What updates cover, as the engine's scan says.
+#[derive(Default)]
+struct Covered {
+    coverage: Coverage,
+    known: StateVector,
+    deleted: DeleteSet,
+}
+
+impl Covered {
+    fn add(&mut self, found: &Scan) {
+        self.coverage.add(&content(found));
+    }
+
+    /// Takes in what can be taken in, as a room does; that part.
+    fn accept(&mut self, update: &[u8], limits: &ScanLimits) -> Option<Vec<u8>> {
+        let ready = ready_part(update, &self.known, limits).expect("it was scanned");
+        let part = ready.part?;
+        let found = scan(&part, limits).expect("a part of what is well formed is well formed");
+        assert_eq!(content(&found).structs, content(&ready.scan).structs);
+        assert!(found.regular, "a part has gaps");
+        self.check_ready(&found);
+        let part = novel_part(&part, &self.known, &self.deleted).expect("it was scanned")?;
+        let found = scan(&part, limits).expect("what is new of it is well formed");
+        assert!(!found.ranges.is_empty() || !found.deletes.is_empty(), "nothing is new");
+        self.check_ready(&found);
+        for range in &found.ranges {
+            assert_eq!(self.known.get(range.client), range.start, "{range:?} is not what is next");
+            self.known.raise(range.client, range.end);
+        }
+        for range in &found.deletes {
+            assert!(!self.deleted.intersects(*range), "{range:?} was deleted before");
+            assert!(range.end <= self.known.get(range.client), "{range:?} is not there");
+            self.deleted.insert(*range);
+        }
+        self.add(&found);
+        let nothing = novel_part(&part, &self.known, &self.deleted).expect("it was scanned");
+        assert_eq!(nothing, None, "it is new twice");
+        Some(part.into_owned())
+    }
+
+    /// Nothing in it depends on what is neither known nor in it.
+    fn check_ready(&self, found: &Scan) {
+        let mut after = self.known.clone();
+        for range in &found.ranges {
+            assert!(range.start <= after.get(range.client), "{range:?} has a gap before it");
+            after.raise(range.client, range.end);
+        }
+        for need in &found.needs {
+            assert!(need.clock < after.get(need.client), "{need:?} is not there");
+        }
+    }
+
+    /// A diff and what one had before are together everything.
+    fn check_diffs(&self, merged: &[u8], limits: &ScanLimits) {
+        for step in 0..3 {
+            let mut have = StateVector::new();
+            for (at, (client, clock)) in self.known.iter().enumerate() {
+                let part = (at as u32 + step) % 4;
+                have.raise(client, (u64::from(clock) * u64::from(part) / 3) as u32);
+            }
+            let lacking = diff(merged, &have).expect("it was merged");
+            let found = scan(&lacking, limits).expect("a diff is well formed");
+            let mut after = Coverage::default();
+            after.add(&content(&found));
+            for (client, clock) in have.iter() {
+                after.structs.add((client.0, 0, clock.min(self.known.get(client))));
+            }
+            assert_eq!(after.structs, self.coverage.structs, "a diff is not all that was lacking");
+            assert_eq!(after.deletes, self.coverage.deletes);
+        }
+    }
+}
+
+fn check_merge(updates: &[&[u8]], whole: &Covered) -> Vec<u8> {
+    let merged = merge(updates).expect("all of them were scanned");
+    let limits = ScanLimits { depth: usize::MAX, ..ScanLimits::default() };
+    let found = scan(&merged, &limits).expect("what is merged is well formed");
+    let merged_content = content(&found);
+    let mut coverage = Coverage::default();
+    coverage.add(&merged_content);
+    assert_eq!(coverage.structs, whole.coverage.structs, "a merge has other structs");
+    for range in &whole.coverage.deletes.runs() {
+        assert!(coverage.deletes.has(*range), "a merge has lost the deletion {range:?}");
+    }
+    assert_eq!(merge(&[&merged]).expect("it was merged"), merged, "a merge is not final");
+    merged
+}
+
+fn content(found: &Scan) -> Content {
+    let runs = |ranges: &[ClockRange]| {
+        let mut runs: Vec<_> =
+            ranges.iter().map(|range| (range.client.0, range.start, range.end)).collect();
+        runs.sort_unstable();
+        runs
+    };
+    Content { structs: runs(&found.ranges), deletes: runs(&found.deletes) }
+}
+
+/// yrs sees the same structs and deletions, where it can read the update at all.
+fn check_against_yrs(update: &[u8], found: &Scan) {
+    // yrs keeps one section for a client and does not read several content types as Yjs does.
+    if !found.regular {
+        return;
+    }
+    let Ok(seen) = Content::read(update) else { return };
+    let (mut ours, mut theirs) = (Coverage::default(), Coverage::default());
+    ours.add(&content(found));
+    theirs.add(&seen);
+    assert_eq!(ours, theirs, "yrs reads something else");
+}
+
+fn split(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut updates = Vec::new();
+    while let Some((len, rest)) = bytes.split_first_chunk::<2>() {
+        let len = usize::from(u16::from_le_bytes(*len)).min(rest.len());
+        let (update, rest) = rest.split_at(len);
+        updates.push(update);
+        bytes = rest;
+    }
+    updates.truncate(32);
+    updates
+}
+
+/// Writes updates as [`update`] reads them.
+pub fn frame_updates<'a>(updates: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for update in updates {
+        let len = u16::try_from(update.len()).unwrap_or(u16::MAX);
+        out.extend_from_slice(&len.to_le_bytes());
+        out.extend_from_slice(&update[..usize::from(len)]);
+    }
+    out
+}
+
+/// Peers that announce all kinds of presence to a hub: whoever listens all the time and whoever
+/// comes at the end see the same, and only JSON.
+///
+/// # Panics
+///
+/// If they do not.
+pub fn awareness(bytes: &[u8]) {
+    let mut rng = Rng::from_bytes(bytes);
+    let mut table = Table::new();
+    while !rng.is_spent() {
+        match rng.below(12) {
+            0 => table.reconnect(rng.index(3)),
+            1 => table.pass(Duration::from_millis(rng.below(50_000))),
+            2 => {
+                let raw: Vec<u8> = (0..rng.below(24)).map(|_| rng.below(256) as u8).collect();
+                table.say(rng.index(3), encode::awareness(&raw));
+            }
+            _ => {
+                let states: Vec<(u64, u64, String)> =
+                    (0..=rng.below(3)).map(|_| state(&mut rng)).collect();
+                let entries = states.iter().map(|(id, clock, json)| Entry {
+                    client: ClientId(*id),
+                    clock: *clock,
+                    json,
+                });
+                table.say(rng.index(3), encode::awareness(&write(entries)));
+            }
+        }
+    }
+    table.check();
+}
+
+fn state(rng: &mut Rng) -> (u64, u64, String) {
+    const JSON: [&str; 12] = [
+        "null",
+        "{}",
+        "{\"a\":1}",
+        " null ",
+        "\"x\\u00e9\"",
+        "[1,2.5e3,-0]",
+        "{\"a\":",
+        "tru",
+        "[[[[[[]]]]]]",
+        "\"\\ud800\"",
+        "1e",
+        "true",
+    ];
+    let clock = match rng.below(8) {
+        0 => varint::MAX - rng.below(2),
+        _ => rng.below(12),
+    };
+    (rng.below(6), clock, JSON[rng.index(JSON.len())].to_owned())
+}
+
+/// A hub, three who talk and one who listens.
+struct Table {
+    hub: Hub,
+    now: Timestamp,
+    room: RoomName,
+    talkers: Vec<ConnId>,
+    listener: ConnId,
+    heard: BTreeMap<u64, (u64, String)>,
+}
+
+impl Table {
+    fn new() -> Self {
+        let mut hub = Hub::new(Config::default());
+        let now = Timestamp::from_micros(1);
+        let room = RoomName::new("table").expect("a valid name");
+        let mut open = || hub.open(now, &room, Access::FULL).expect("let in");
+        let talkers = vec![open(), open(), open()];
+        let listener = open();
+        let heard = BTreeMap::new();
+        let mut table = Self { hub, now, room, talkers, listener, heard };
+        table.drain(None);
+        table
+    }
+
+    fn say(&mut self, talker: usize, frame: Bytes) {
+        let conn = self.talkers[talker];
+        self.hub.handle(self.now, Input::Frame { conn, frame });
+        self.drain(None);
+    }
+
+    fn reconnect(&mut self, talker: usize) {
+        self.hub.handle(self.now, Input::Closed { conn: self.talkers[talker] });
+        let conn = self.hub.open(self.now, &self.room, Access::FULL).expect("let in");
+        self.talkers[talker] = conn;
+        self.drain(None);
+    }
+
+    fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(at) = self.hub.poll_timeout().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            self.hub.handle_timeout(self.now);
+            self.drain(None);
+        }
+        self.now = end;
+    }
+
+    /// Carries out what the hub wants; what the listener hears is noted, what `newcomer` hears is
+    /// returned.
+    fn drain(&mut self, newcomer: Option<ConnId>) -> BTreeMap<u64, (u64, String)> {
+        let mut seen = BTreeMap::new();
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Send { conn, frame } => {
+                    let bytes = frame.len();
+                    self.hub.handle(self.now, Input::Flushed { conn, bytes });
+                    if conn == self.listener {
+                        hear(&mut self.heard, &frame);
+                    } else if Some(conn) == newcomer {
+                        hear(&mut seen, &frame);
+                    }
+                }
+                Output::Close { conn, .. } => {
+                    let talker = self.talkers.iter().position(|talker| *talker == conn);
+                    let talker = talker.expect("only who talks nonsense is closed");
+                    self.talkers[talker] =
+                        self.hub.open(self.now, &self.room, Access::FULL).expect("let in");
+                }
+                Output::Store(StoreOp::Load { room, .. }) => {
+                    let result = Ok(Stored::default());
+                    self.hub.handle(self.now, Input::Loaded { room, result });
+                }
+                Output::Store(_) => panic!("presence is not stored"),
+                Output::Pause { .. } | Output::Resume { .. } | Output::Event(_) => {}
+            }
+        }
+        seen
+    }
+
+    fn check(&mut self) {
+        let newcomer = self.hub.open(self.now, &self.room, Access::FULL).expect("let in");
+        let seen = self.drain(Some(newcomer));
+        let present: BTreeMap<u64, (u64, String)> = self
+            .heard
+            .iter()
+            .filter(|(_, (_, json))| json != "null")
+            .map(|(id, state)| (*id, state.clone()))
+            .collect();
+        assert_eq!(seen, present, "a newcomer is told something else");
+    }
+}
+
+/// What a y-protocols client makes of a frame, if it is one about presence.
+fn hear(table: &mut BTreeMap<u64, (u64, String)>, frame: &[u8]) {
+    let mut all = messages(frame);
+    let Some(Ok(Message::Awareness(states))) = all.next() else { return };
+    assert!(all.next().is_none(), "two messages in a frame");
+    for entry in entries(states).expect("a good payload") {
+        let Entry { client, clock, json } = entry.expect("a good entry");
+        yrs::Any::from_json(json).expect("JSON");
+        let (known, present) =
+            table.get(&client.0).map_or((0, false), |(known, json)| (*known, json != "null"));
+        let gone = json.trim() == "null";
+        assert!(
+            clock > known || gone && (clock == known || !present),
+            "{client:?} at {clock} {json} after {known}: no client would take that"
+        );
+        let json = if gone { "null" } else { json };
+        table.insert(client.0, (clock, json.to_owned()));
+    }
+}
+
+/// A scenario of the simulation.
+///
+/// # Panics
+///
+/// If a promise is broken; the report is a test that can be pasted.
+pub fn world(bytes: &[u8]) {
+    let scenario = from_bytes(bytes);
+    if let Some(broken) = run(&scenario, Telling::Nothing).broken {
+        panic!("{broken}\n{}", scenario.as_rust());
+    }
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const DIR: &str = "YROOM_TEST_WRITER_DIR";
+const ACKNOWLEDGED: &str = "YROOM_TEST_ACKNOWLEDGED";
 
 /// When the writer is killed (with SIGKILL).
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,19 @@ pub(crate) fn finish() {
     std::process::exit(0);
 }
 
+/// In the survivor: what the writer's output, in a file, acknowledges.
+pub(crate) fn acknowledged() -> BTreeMap<String, u64> {
+    let path = std::env::var_os(ACKNOWLEDGED).expect("a file's name");
+    let output = std::fs::read_to_string(path).expect("the writer's output");
+    output.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(parse).collect()
+}
+
+/// The line that [`acknowledge`] wrote, whatever the test harness has put before it.
+fn parse(line: &str) -> Option<(String, u64)> {
+    let mut words = line.split_whitespace().skip_while(|word| *word != "ack").skip(1);
+    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+}
+
 pub(crate) fn run_writer(dir: &Path, death: Death) -> Outcome {
     let exe = std::env::current_exe().expect("this test");
     let mut command = match death {
@@ -57,9 +71,8 @@ pub(crate) fn run_writer(dir: &Path, death: Death) -> Outcome {
     let mut acknowledged = BTreeMap::new();
     let mut count = 0;
     for line in stdout.lines().map_while(Result::ok) {
-        let mut words = line.split(' ').skip_while(|word| *word != "ack").skip(1);
-        let (Some(room), Some(place)) = (words.next(), words.next()) else { continue };
-        acknowledged.insert(room.to_owned(), place.parse().expect("a place"));
+        let Some((room, place)) = parse(&line) else { continue };
+        acknowledged.insert(room, place);
         count += 1;
         if matches!(death, Death::AfterAcknowledgements(limit) if count == limit) {
             child.kill().expect("it can be killed");

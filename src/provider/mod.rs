@@ -67,7 +67,7 @@ use replica::Replica;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
-use storage::Storage;
+use storage::{End, Storage};
 
 /// How soon the document is tried again that a transaction of the application's has.
 const IN_USE_RETRY: Duration = Duration::from_millis(5);
@@ -110,6 +110,11 @@ impl fmt::Display for InvalidPresence {
 }
 
 impl std::error::Error for InvalidPresence {}
+
+/// Whether a text is a presence state, by the default limits.
+pub fn is_presence(state: &str) -> bool {
+    presence::fits(state, &crate::Limits::default())
+}
 
 impl Provider {
     /// Watches `doc`. `notify` is called after each edit, from within its transaction, so that it
@@ -393,10 +398,17 @@ impl Provider {
         self.close(CloseCode::NORMAL, "");
         self.deadline = None;
         self.enter(Phase::Stopped);
-        self.outputs.push_back(Output::Event(Event::Stopped(reason)));
         if let Some(storage) = &mut self.storage {
-            storage.end();
+            storage.end(match reason {
+                StopReason::Asked | StopReason::Refused { .. } | StopReason::Unreachable { .. } => {
+                    End::Orderly
+                }
+                StopReason::Unrestorable { .. }
+                | StopReason::Unreadable { .. }
+                | StopReason::Poisoned => End::AtOnce,
+            });
         }
+        self.outputs.push_back(Output::Event(Event::Stopped(reason)));
     }
 
     /// Carries on with whatever can be carried on with.

@@ -6,7 +6,7 @@ use super::replica::{DocumentInUse, Trouble, limitless};
 use crate::config::Limits;
 use crate::error::{StoreFault, StoreFaultKind};
 use crate::io::{Append, Batch, RoomId, RoomName, Seq, StoreOp, Stored};
-use crate::journal::Journal;
+use crate::journal::{Journal, Progress};
 use crate::time::Timestamp;
 use crate::update::{StateVector, scan};
 use bytes::Bytes;
@@ -28,11 +28,26 @@ pub(super) struct Storage {
     compacting: bool,
     /// What the store had before the journal was full and updates were left out.
     behind: Option<StateVector>,
-    ending: bool,
+    /// Since when appends fail.
+    failing: Option<Timestamp>,
+    end: End,
+}
+
+/// Whether it is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It goes on.
+    No,
+    /// Once everything is written.
+    Orderly,
+    /// As it is: what is in the document is not to be relied upon.
+    AtOnce,
 }
 
 #[derive(Debug)]
 enum State {
+    /// Not asked for yet.
+    Unasked,
     /// Asked for.
     Loading { attempts: u32 },
     /// The load failed; it is tried again then.
@@ -49,18 +64,19 @@ impl Storage {
     pub(super) const fn new(name: RoomName) -> Self {
         Self {
             name,
-            state: State::Loading { attempts: 0 },
+            state: State::Unasked,
             log_bytes: 0,
             snapshot_bytes: 0,
             compacting: false,
             behind: None,
-            ending: false,
+            failing: None,
+            end: End::No,
         }
     }
 
-    /// Nothing more comes; what there is is written, then the store is released.
-    pub(super) const fn end(&mut self) {
-        self.ending = true;
+    /// Nothing more comes: the store is released.
+    pub(super) const fn end(&mut self, end: End) {
+        self.end = end;
     }
 
     pub(super) const fn is_released(&self) -> bool {
@@ -72,14 +88,15 @@ impl Storage {
         match &self.state {
             State::Failed { retry_at, .. } => Some(*retry_at),
             State::Open(journal) => journal.retry_at(),
-            State::Loading { .. } | State::Restoring(_) | State::Released => None,
+            State::Unasked | State::Loading { .. } | State::Restoring(_) | State::Released => None,
         }
     }
 
     const fn journal(&mut self) -> Option<&mut Journal> {
         match &mut self.state {
             State::Open(journal) => Some(journal),
-            State::Loading { .. }
+            State::Unasked
+            | State::Loading { .. }
             | State::Failed { .. }
             | State::Restoring(_)
             | State::Released => None,
@@ -90,7 +107,10 @@ impl Storage {
 impl Provider {
     /// Asks for the stored copy.
     pub(super) fn load(&mut self) {
-        if let Some(storage) = &self.storage {
+        if let Some(storage) = &mut self.storage {
+            if let State::Unasked = storage.state {
+                storage.state = State::Loading { attempts: 0 };
+            }
             let load = StoreOp::Load { room: ROOM, name: storage.name.clone() };
             self.outputs.push_back(Output::Store(load));
         }
@@ -117,7 +137,7 @@ impl Provider {
         let Some(storage) = &mut self.storage else { return };
         if let State::Failed { attempts, retry_at } = storage.state
             && retry_at <= now
-            && !storage.ending
+            && storage.end == End::No
         {
             storage.state = State::Loading { attempts };
             return self.load();
@@ -192,15 +212,18 @@ impl Provider {
     }
 
     pub(super) fn durable(&mut self, upto: Seq) {
-        if let Some(journal) = self.storage.as_mut().and_then(Storage::journal) {
-            journal.confirm(upto);
+        let Some(storage) = &mut self.storage else { return };
+        let progress = storage.journal().map(|journal| journal.confirm(upto));
+        if progress.is_some_and(|progress| progress != Progress::None) {
+            storage.failing = None;
         }
     }
 
     pub(super) fn write_failed(&mut self, now: Timestamp, seq: Seq, fault: StoreFault) {
-        if let Some(journal) = self.storage.as_mut().and_then(Storage::journal)
-            && journal.fail(now, seq, &mut self.rng)
-        {
+        let Some(storage) = &mut self.storage else { return };
+        let Some(journal) = storage.journal() else { return };
+        if journal.fail(now, seq, &mut self.rng) {
+            storage.failing.get_or_insert(now);
             self.outputs.push_back(Output::Event(Event::StoreFailed { fault }));
         }
     }
@@ -221,19 +244,30 @@ impl Provider {
             self.await_document(now);
         }
         let Some(storage) = &mut self.storage else { return };
-        let (name, ending) = (storage.name.clone(), storage.ending);
-        let Some(journal) = storage.journal() else {
-            if ending && !storage.is_released() {
-                self.release(name);
-            }
-            return;
-        };
-        if let Some(batch) = journal.submit(now) {
+        let name = storage.name.clone();
+        if let Some(journal) = storage.journal()
+            && let Some(batch) = journal.submit(now)
+        {
             let append = Append { room: ROOM, name: name.clone(), batch };
             self.outputs.push_back(Output::Store(StoreOp::Append(append)));
         }
-        if ending && journal.is_durable() && !storage.compacting {
+        if self.is_stored(now) {
             self.release(name);
+        }
+    }
+
+    /// Whether the end has come, and nothing is left to be written that can be.
+    fn is_stored(&self, now: Timestamp) -> bool {
+        let Some(storage) = &self.storage else { return false };
+        let patience = self.config.limits.degraded_for;
+        match (storage.end, &storage.state) {
+            (End::No, _) | (_, State::Released) => false,
+            (End::AtOnce, _) | (End::Orderly, State::Unasked | State::Failed { .. }) => true,
+            (End::Orderly, State::Loading { .. } | State::Restoring(_)) => false,
+            (End::Orderly, State::Open(journal)) => {
+                (journal.is_durable() && storage.behind.is_none() && !storage.compacting)
+                    || storage.failing.is_some_and(|since| now.since(since) > patience)
+            }
         }
     }
 
@@ -263,7 +297,7 @@ impl Provider {
             && storage.log_bytes > storage.snapshot_bytes / 4;
         let Some(journal) = storage.journal() else { return Ok(()) };
         let upto = journal.durable();
-        if !due || !journal.is_durable() || storage.compacting || storage.ending {
+        if !due || !journal.is_durable() || storage.compacting || storage.end != End::No {
             return Ok(());
         }
         let snapshot = Bytes::from(self.replica.snapshot()?);

@@ -35,6 +35,10 @@ impl Provider {
     pub(super) fn ask(&mut self, now: Timestamp) {
         let frame = encode::sync_step1(&self.replica.have().encode());
         let Some(link) = &mut self.link else { return };
+        if link.asked_at + self.config.silence <= now {
+            // A server may answer two questions at once: these have no answer to come any more.
+            link.asked.clear();
+        }
         link.asked_at = now;
         if link.asked.len() < ASKED_AT_MOST {
             link.asked.push_back(link.sent);
@@ -166,7 +170,9 @@ impl Provider {
     fn update(&mut self, now: Timestamp, update: &[u8]) -> Result<(), Trouble> {
         let gap = self.integrate(update)?;
         // An answer that is on its way has all that was sent before it.
-        if gap && self.link.as_ref().is_some_and(|link| link.asked.is_empty()) {
+        let silence = self.config.silence;
+        let awaited = |link: &Link| !link.asked.is_empty() && now < link.asked_at + silence;
+        if gap && !self.link.as_ref().is_some_and(awaited) {
             self.note_gap(now);
         }
         Ok(())

@@ -74,7 +74,7 @@ fn ten_thousand_edits_made_offline_arrive_once() {
     world.run_until("both are synced", SECOND, synced);
     world.kill();
     for number in 0..10_000 {
-        world.edit(ada, number);
+        world.edit_at(ada, 0, number);
     }
     assert_eq!(world.clients[ada].provider.edits(), 10_000);
     world.run_for(SECOND);
@@ -308,7 +308,7 @@ fn the_copy_in_the_store_is_compacted() {
     let mut world = World::new(13);
     let ada = world.client(Config { store_as: RoomName::new("copy").ok(), ..Config::default() });
     for number in 0..20_000 {
-        world.edit(ada, number);
+        world.edit_at(ada, 0, number);
         if number % 100 == 0 {
             world.run_for(Duration::from_millis(10));
         }
@@ -335,6 +335,21 @@ fn after_a_shutdown_everything_is_stored_and_the_store_released() {
     world.run_for(3 * SECOND);
     assert!(world.clients[ada].provider.is_finished());
     assert!(world.clients[ada].events.contains(&Event::Stopped(StopReason::Asked)));
+    let doc = Doc::new();
+    restore(&doc, &world.clients[ada].disk);
+    assert_eq!(list(&doc), [1]);
+}
+
+#[test]
+fn what_was_edited_before_the_copy_was_read_is_stored_too() {
+    let mut world = World::new(16);
+    world.kill();
+    world.disk_takes = SECOND;
+    let ada = world.client(Config { store_as: RoomName::new("copy").ok(), ..Config::default() });
+    world.edit(ada, 1);
+    world.with(ada, Provider::shutdown);
+    world.run_for(5 * SECOND);
+    assert!(world.clients[ada].provider.is_finished());
     let doc = Doc::new();
     restore(&doc, &world.clients[ada].disk);
     assert_eq!(list(&doc), [1]);

@@ -17,7 +17,7 @@ use judge::{Judge, Random};
 use std::env;
 use std::slice;
 use yroom::update::{
-    DeleteSet, Scan, ScanLimits, StateVector, diff, merge, novel_part, ready_part, scan,
+    DeleteSet, Scan, ScanLimits, Snapshot, StateVector, diff, merge, novel_part, ready_part, scan,
 };
 
 fn limits() -> ScanLimits {
@@ -198,9 +198,12 @@ impl Case<'_> {
     }
 
     fn diffs(&mut self, whole: &[u8], log: &[Vec<u8>]) {
+        let snapshot = Snapshot::load(whole.to_vec().into(), &limits()).expect("a real update");
         for (bytes, prefix) in self.judge.state_vectors(self.seed) {
             let have = StateVector::decode(&bytes, usize::MAX).expect("a state vector of yjs");
             let lacking = diff(whole, &have).expect("a real update");
+            let by_index = snapshot.diff(&have);
+            self.eq("a diff by the snapshot's index", &by_index, &lacking);
             let theirs = self.judge.diff(whole, &bytes);
             let verdict = self.judge.same_update(&lacking, &theirs);
             assert_eq!(verdict, "", "seed {}: a diff is not that of yjs", self.seed);

@@ -18,6 +18,7 @@ mod read;
 mod ready;
 mod scan;
 mod slices;
+mod snapshot;
 mod state_vector;
 mod write;
 
@@ -28,6 +29,7 @@ pub use merge::merge;
 pub use ready::{Ready, ready_part};
 pub use scan::{Scan, ScanLimits, scan};
 pub use slices::Slices;
+pub use snapshot::Snapshot;
 pub use state_vector::StateVector;
 
 use std::fmt;

@@ -1,4 +1,5 @@
 //! The cursor over encoded bytes, with every count checked against the bytes that remain.
+#![allow(clippy::inline_always, reason = "a result of 32 bytes for each integer read is slow")]
 
 use super::content::{self, Kind};
 use super::{ClientId, ClockRange, Id, UpdateError};
@@ -47,35 +48,34 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.at
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn byte(&mut self, expected: &'static str) -> Result<u8, UpdateError> {
-        let byte = *self.bytes.get(self.at).ok_or(UpdateError::malformed(self.at, expected))?;
+        let byte =
+            *self.bytes.get(self.at).ok_or_else(|| UpdateError::malformed(self.at, expected))?;
         self.at += 1;
         Ok(byte)
     }
 
     /// An unsigned integer of up to 53 bits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn uint(&mut self, expected: &'static str) -> Result<u64, UpdateError> {
         match self.bytes.get(self.at) {
             Some(&byte) if byte < 0x80 => {
                 self.at += 1;
                 Ok(u64::from(byte))
             }
-            Some(_) => self.long_uint(expected),
-            None => Err(UpdateError::malformed(self.at, expected)),
+            _ => match varint::measure(self.bytes.get(self.at..).unwrap_or_default()) {
+                Some((value, len)) => {
+                    self.at += len;
+                    Ok(value)
+                }
+                None => Err(UpdateError::malformed(self.at, expected)),
+            },
         }
     }
 
-    fn long_uint(&mut self, expected: &'static str) -> Result<u64, UpdateError> {
-        let mut rest = &self.bytes[self.at..];
-        let value = varint::read(&mut rest).ok_or(UpdateError::malformed(self.at, expected))?;
-        self.at = self.bytes.len() - rest.len();
-        Ok(value)
-    }
-
     /// A clock, or a length in clocks.
-    #[inline]
+    #[inline(always)]
     pub(super) fn clock(&mut self, expected: &'static str) -> Result<u32, UpdateError> {
         let at = self.at;
         let value = self.uint(expected)?;
@@ -85,18 +85,18 @@ impl<'a> Reader<'a> {
         Ok(value as u32)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn client(&mut self) -> Result<ClientId, UpdateError> {
         self.uint("a client id").map(ClientId)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn id(&mut self) -> Result<Id, UpdateError> {
         Ok(Id { client: self.client()?, clock: self.clock("a clock")? })
     }
 
     /// A number of things that take at least `least` bytes each.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count(
         &mut self,
         least: usize,
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], UpdateError> {
         let taken = self.bytes[self.at..]
             .get(..len)
-            .ok_or(UpdateError::malformed(self.at, "more bytes"))?;
+            .ok_or_else(|| UpdateError::malformed(self.at, "more bytes"))?;
         self.at += len;
         Ok(taken)
     }
@@ -131,9 +131,10 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn string(&mut self, check: Check) -> Result<&'a [u8], UpdateError> {
         let bytes = self.buffer()?;
-        match check {
-            Check::Bounds => Ok(bytes),
-            Check::All(_) => match std::str::from_utf8(bytes) {
+        match (check, bytes) {
+            // One key was pressed.
+            (Check::Bounds, _) | (Check::All(_), [..0x80]) => Ok(bytes),
+            (Check::All(_), _) => match std::str::from_utf8(bytes) {
                 Ok(_) => Ok(bytes),
                 Err(e) => Err(UpdateError::malformed(
                     self.at - bytes.len() + e.valid_up_to(),
@@ -184,7 +185,7 @@ pub(super) struct Head {
 impl Head {
     /// The ids that it refers to.
     #[inline]
-    pub(super) fn references(&self) -> impl Iterator<Item = Id> {
+    pub(super) fn references(&self) -> impl Iterator<Item = Id> + use<> {
         [self.origin, self.right, self.parent.nested()].into_iter().flatten()
     }
 }
@@ -209,7 +210,7 @@ impl Struct {
 
 impl Reader<'_> {
     /// The struct at this position, made by `client` at `clock`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn structure(
         &mut self,
         client: ClientId,
@@ -228,11 +229,12 @@ impl Reader<'_> {
     }
 
     /// The front of the struct `id` at this position.
-    #[inline]
+    #[inline(always)]
     pub(super) fn head(&mut self, id: Id, check: Check) -> Result<Head, UpdateError> {
         let start = self.at;
         let info = self.byte("a struct")?;
-        let kind = Kind::of(info).ok_or(UpdateError::malformed(start, "a kind of struct"))?;
+        let kind =
+            Kind::of(info).ok_or_else(|| UpdateError::malformed(start, "a kind of struct"))?;
         let (mut origin, mut right, mut parent) = (None, None, Parent::Inherited);
         let mut home = self.at;
         if !kind.is_bare() {
@@ -251,7 +253,7 @@ impl Reader<'_> {
     }
 
     /// An id that the struct `of` refers to: of its own client's it can only know earlier ones.
-    #[inline]
+    #[inline(always)]
     fn reference(&mut self, of: Id) -> Result<Id, UpdateError> {
         let at = self.at;
         let id = self.id()?;
@@ -304,16 +306,27 @@ impl<'a> Walk<'a> {
         Ok(Self { reader, check, sections, structs: 0, client: ClientId(0), clock: 0 })
     }
 
-    /// Goes on in the middle of a section.
-    pub(super) fn resume(update: &'a [u8], at: usize, section: Section) -> Self {
+    /// Goes on in the middle of a section, before at most so many others.
+    pub(super) fn resume(update: &'a [u8], at: usize, section: Section, sections: usize) -> Self {
         let mut reader = Reader::new(update);
         reader.seek(at);
         let Section { client, clock, structs } = section;
-        Self { reader, check: Check::Bounds, sections: 0, structs, client, clock }
+        Self { reader, check: Check::Bounds, sections, structs, client, clock }
     }
 
+    /// How many sections are left.
     pub(super) const fn sections(&self) -> usize {
         self.sections
+    }
+
+    /// How many structs of this section are left.
+    pub(super) const fn structs(&self) -> usize {
+        self.structs
+    }
+
+    /// Whose section this is.
+    pub(super) const fn client(&self) -> ClientId {
+        self.client
     }
 
     /// The next section, once the structs of this one are all read.

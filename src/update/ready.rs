@@ -251,7 +251,7 @@ impl Cursor {
     fn walk<'a>(&self, update: &'a [u8]) -> Walk<'a> {
         let structs = self.left as usize;
         let section = Section { client: self.client, clock: self.clock, structs };
-        Walk::resume(update, self.at as usize, section)
+        Walk::resume(update, self.at as usize, section, 0)
     }
 
     /// Writes what was integrated.

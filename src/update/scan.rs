@@ -60,6 +60,25 @@ pub struct Scan {
 
 /// Scans an update: everything in it is read once, nothing is built but the [`Scan`].
 pub fn scan(update: &[u8], limits: &ScanLimits) -> Result<Scan, UpdateError> {
+    scan_noting(update, limits, |_| {}).map(|(found, _)| found)
+}
+
+/// A struct that a scan has come by, and how many there are in its section from it on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed {
+    pub(super) client: ClientId,
+    pub(super) clock: u32,
+    pub(super) at: usize,
+    pub(super) structs: usize,
+}
+
+/// Scans, and tells of each struct; where the delete set begins.
+#[inline]
+pub(super) fn scan_noting(
+    update: &[u8],
+    limits: &ScanLimits,
+    mut note: impl FnMut(Passed),
+) -> Result<(Scan, usize), UpdateError> {
     if update.len() > limits.bytes.min(u32::MAX as usize) {
         return Err(UpdateError::Limit(Limit::TooLarge));
     }
@@ -78,13 +97,13 @@ pub fn scan(update: &[u8], limits: &ScanLimits) -> Result<Scan, UpdateError> {
         found.regular &= section.structs > 0;
         descending &= section.client < above;
         above = section.client;
-        scan_section(&mut walk, section.client, section.clock, &mut found)?;
+        scan_section(&mut walk, section.client, section.clock, &mut found, &mut note)?;
     }
     if !descending && found.regular {
         found.regular = all_differ(found.ranges.iter().map(|range| range.client));
     }
     scan_deletes(walk, limits, &mut found)?;
-    Ok(found)
+    Ok((found, walk.reader.at()))
 }
 
 #[inline]
@@ -93,9 +112,12 @@ fn scan_section(
     client: ClientId,
     clock: u32,
     found: &mut Scan,
+    note: &mut impl FnMut(Passed),
 ) -> Result<(), UpdateError> {
     let mut run = ClockRange { client, start: clock, end: clock };
     while let Some(read) = walk.next()? {
+        let structs = walk.structs() + 1;
+        note(Passed { client, clock: read.clock, at: read.head.start, structs });
         if read.head.kind == Kind::Skip {
             found.regular = false;
             found.structs -= 1;
@@ -104,10 +126,14 @@ fn scan_section(
             }
             run.start = read.end_clock();
         } else {
-            for id in read.head.references() {
-                if id.client != client {
-                    need(&mut found.needs, id);
-                }
+            if let Some(origin) = read.head.origin.filter(|id| id.client != client) {
+                need(&mut found.needs, origin);
+            }
+            if let Some(right) = read.head.right.filter(|id| id.client != client) {
+                need(&mut found.needs, right);
+            }
+            if let Some(parent) = read.head.parent.nested().filter(|id| id.client != client) {
+                need(&mut found.needs, parent);
             }
         }
         run.end = read.end_clock();

@@ -18,10 +18,37 @@ pub fn read(bytes: &mut &[u8]) -> Option<u64> {
         *bytes = rest;
         return Some(u64::from(first));
     }
-    read_long(bytes)
+    let (value, len) = measure(bytes)?;
+    *bytes = &bytes[len..];
+    Some(value)
 }
 
-fn read_long(bytes: &mut &[u8]) -> Option<u64> {
+/// All but the high bits of eight bytes.
+const GROUPS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+
+/// The value at the front of `bytes`, and its length.
+pub(crate) fn measure(bytes: &[u8]) -> Option<(u64, usize)> {
+    if let [a, b @ ..0x80, ..] = bytes {
+        return Some((u64::from(a & 0x7f) | u64::from(*b) << 7, 2));
+    }
+    let Some(eight) = bytes.first_chunk() else { return measure_slowly(bytes) };
+    let eight = u64::from_le_bytes(*eight);
+    let ends = !eight & !GROUPS;
+    if ends == 0 {
+        return measure_slowly(bytes);
+    }
+    // All groups at once: those behind the end are masked, then pairs of groups are moved together.
+    let bits = ends.trailing_zeros() + 1;
+    let groups = eight & GROUPS & (u64::MAX >> (64 - bits));
+    let pairs = (groups & 0x7f00_7f00_7f00_7f00) >> 1 | groups & 0x007f_007f_007f_007f;
+    let quads = (pairs & 0x3fff_0000_3fff_0000) >> 2 | pairs & 0x0000_3fff_0000_3fff;
+    let value = (quads & 0x0fff_ffff_0000_0000) >> 4 | quads & 0x0fff_ffff;
+    (value <= MAX).then_some((value, bits as usize / 8))
+}
+
+/// Group by group: near the end of the bytes, and what is padded to more than eight.
+#[cold]
+fn measure_slowly(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0u64;
     for (i, &byte) in bytes.iter().enumerate().take(10) {
         let group = u64::from(byte & 0x7f);
@@ -33,8 +60,7 @@ fn read_long(bytes: &mut &[u8]) -> Option<u64> {
             value |= group << shift;
         }
         if byte < 0x80 {
-            *bytes = &bytes[i + 1..];
-            return (value <= MAX).then_some(value);
+            return (value <= MAX).then_some((value, i + 1));
         }
     }
     None
@@ -72,9 +98,12 @@ mod tests {
             for value in [(1u64 << shift) - 1, 1 << shift, (1 << shift) + 1] {
                 let bytes = written(value);
                 assert_eq!(bytes.len(), len(value));
-                let mut rest = &bytes[..];
-                assert_eq!(read(&mut rest), Some(value));
-                assert!(rest.is_empty());
+                for behind in [&[][..], &[0xff; 9], &[0; 9]] {
+                    let more = [&bytes[..], behind].concat();
+                    let mut rest = &more[..];
+                    assert_eq!(read(&mut rest), Some(value));
+                    assert_eq!(rest, behind);
+                }
             }
         }
     }
@@ -85,6 +114,8 @@ mod tests {
         assert_eq!(read(&mut &[0x80][..]), None);
         assert_eq!(read(&mut &written(MAX)[..]), Some(MAX));
         assert_eq!(read(&mut &written(MAX + 1)[..]), None);
+        assert_eq!(read(&mut &[&written(MAX + 1)[..], &[0; 9]].concat()[..]), None);
+        assert_eq!(read(&mut &[0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00][..]), Some(1));
         assert_eq!(read(&mut &[0xff; 12][..]), None);
         assert_eq!(read(&mut &[0x81, 0x80, 0x00][..]), Some(1));
         assert_eq!(read(&mut &[0x80; 12][..]), None);

@@ -12,6 +12,7 @@
 
 mod belonging;
 mod block;
+mod clients;
 mod emit;
 mod gather;
 mod settle;
@@ -19,6 +20,8 @@ mod settle;
 use super::read::{Check, Walk};
 use super::{ClientId, EMPTY, Limit, UpdateError};
 use block::Block;
+use clients::Clients;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// Merges updates into one, which holds all that they hold, but for deleted content.
@@ -47,7 +50,7 @@ pub fn merge(updates: &[&[u8]]) -> Result<Vec<u8>, UpdateError> {
 /// What the updates hold, while they are merged.
 struct Merged<'a> {
     updates: &'a [&'a [u8]],
-    clients: Vec<Client>,
+    clients: Clients,
     /// The places in `clients`.
     places: BTreeMap<ClientId, u32>,
     /// Whether a GC struct was seen.
@@ -59,22 +62,29 @@ struct Merged<'a> {
 /// What is held of one client's.
 struct Client {
     id: ClientId,
-    blocks: Vec<Block>,
+    /// One is in its place: there may be very many clients with one struct each.
+    blocks: SmallVec<[Block; 1]>,
     /// Deleted ranges as start and end.
-    deletes: Vec<(u32, u32)>,
-    /// Content that was squashed.
-    arena: Vec<u8>,
-    /// The right origin of the last block.
-    last_right: Option<super::Id>,
+    deletes: SmallVec<[(u32, u32); 2]>,
+    /// What it takes to squash, once there is something to squash.
+    growing: Option<Box<Growing>>,
     /// From here to the last block's end nothing is missing, if `ordered`.
     run_start: u32,
     /// Whether the blocks are in the order of their clocks and do not overlap.
     ordered: bool,
 }
 
+/// What it takes to squash.
+struct Growing {
+    /// Content that was squashed.
+    arena: Vec<u8>,
+    /// The right origin of the last block.
+    right: Option<super::Id>,
+}
+
 impl<'a> Merged<'a> {
     fn new(updates: &'a [&'a [u8]]) -> Self {
-        let (clients, places) = (Vec::new(), BTreeMap::new());
+        let (clients, places) = (Clients::default(), BTreeMap::new());
         Self { updates, clients, places, any_gc: false, any_nested: false }
     }
 
@@ -88,16 +98,20 @@ impl<'a> Merged<'a> {
 }
 
 impl Client {
-    const fn new(id: ClientId) -> Self {
+    fn new(id: ClientId) -> Self {
         Self {
             id,
-            blocks: Vec::new(),
-            deletes: Vec::new(),
-            arena: Vec::new(),
-            last_right: None,
+            blocks: SmallVec::new(),
+            deletes: SmallVec::new(),
+            growing: None,
             run_start: 0,
             ordered: true,
         }
+    }
+
+    /// Content that was squashed.
+    fn arena(&self) -> &[u8] {
+        self.growing.as_ref().map_or(&[], |growing| &growing.arena)
     }
 
     /// The place of the block that holds the clock, once they are ordered.

@@ -39,6 +39,7 @@ pub fn ready_part<'a>(
     if found.regular {
         return integrate(update.into(), found, known, limits);
     }
+    drop(found);
     // Several sections for one client, or oddities that peers read in different ways.
     let plain = merge(&[update])?;
     let found = scan(&plain, limits)?;

@@ -37,7 +37,7 @@ impl Merged<'_> {
             }
         }
         self.spare_what_is_referred_to()?;
-        for client in &mut self.clients {
+        for client in self.clients.iter_mut() {
             client.bury_the_dead();
         }
         Ok(())
@@ -97,6 +97,11 @@ impl Merged<'_> {
             return Ok(self.asks_neighbour(client, before));
         }
         let head = block.read_head(owner.id, self.updates)?;
+        if let (Some(origin), Some(right)) = (head.origin, head.right)
+            && self.find(client, origin).is_none()
+        {
+            return Ok(self.asks_neighbour(client, right));
+        }
         if let Some(neighbour) = head.origin.or(head.right) {
             return Ok(self.asks_neighbour(client, neighbour));
         }
@@ -188,15 +193,12 @@ pub(super) enum IsType {
 
 impl Client {
     fn bury_the_dead(&mut self) {
-        let mut buried = false;
         for place in 0..self.blocks.len() {
-            if self.blocks[place].belongs == Belongs::Dead {
+            let block = &self.blocks[place];
+            if block.belongs == Belongs::Dead && block.kind() != Kind::Gc {
                 self.bury(place);
-                buried = true;
             }
         }
-        if buried {
-            self.join_deletes();
-        }
+        self.join_deletes();
     }
 }

@@ -8,6 +8,7 @@ use crate::update::content::Kind;
 use crate::update::read::IS_ENTRY;
 use crate::update::write::{self, REPLACEMENT, Writer};
 use crate::wire::varint;
+use std::cmp::Reverse;
 
 impl Merged<'_> {
     /// The update of all blocks and delete ranges, clients in descending order.
@@ -16,20 +17,24 @@ impl Merged<'_> {
         for client in 0..self.clients.len() {
             self.mark_joined(client, &mut way)?;
         }
+        // Nobody is looked for any more: what is left is needed in the order of writing.
+        self.places.clear();
+        let mut order: Vec<u32> = (0..self.clients.len() as u32).collect();
+        order.sort_unstable_by_key(|&place| Reverse(self.clients[place as usize].id));
         let mut out = Writer::default();
         out.reserve(self.size_hint());
-        for &place in self.places.values().rev() {
+        for &place in &order {
             self.clients[place as usize].emit(self.updates, &mut out)?;
         }
         let mut update = out.front();
-        self.emit_deletes(&mut update);
+        self.emit_deletes(&order, &mut update);
         Ok(update)
     }
 
-    fn emit_deletes(&self, out: &mut Vec<u8>) {
+    fn emit_deletes(&self, order: &[u32], out: &mut Vec<u8>) {
         let clients = || {
-            let places = self.places.values().rev();
-            places.map(|&place| &self.clients[place as usize]).filter(|c| !c.deletes.is_empty())
+            let clients = order.iter().map(|&place| &self.clients[place as usize]);
+            clients.filter(|client| !client.deletes.is_empty())
         };
         varint::write(out, clients().count() as u64);
         for client in clients() {
@@ -48,7 +53,7 @@ impl Merged<'_> {
             .iter()
             .map(|client| {
                 let content: usize = client.blocks.iter().map(|block| block.size as usize).sum();
-                16 + content + client.blocks.len() * 8 + client.deletes.len() * 4
+                10 + content + client.blocks.len() * 5 + client.deletes.len() * 3
             })
             .sum()
     }
@@ -162,7 +167,7 @@ impl Client {
             if block.state.has(State::HALF_BEFORE) {
                 out.extend_from_slice(REPLACEMENT);
             }
-            out.extend_from_slice(block.bytes(updates, &self.arena));
+            out.extend_from_slice(block.bytes(updates, self.arena()));
             if block.state.has(State::HALF_BEHIND) {
                 out.extend_from_slice(REPLACEMENT);
             }

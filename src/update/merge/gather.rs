@@ -1,7 +1,7 @@
 //! Reading the updates into blocks.
 
 use super::block::{Block, State};
-use super::{Client, Merged};
+use super::{Client, Growing, Merged};
 use crate::update::content::Kind;
 use crate::update::read::{Deletes, IS_ENTRY, Parent, Struct, Walk};
 use crate::update::{Id, UpdateError};
@@ -15,9 +15,6 @@ impl Merged<'_> {
         source: u32,
         walk: &mut Walk<'_>,
     ) -> Result<(), UpdateError> {
-        if self.clients.is_empty() {
-            self.clients.reserve_exact(walk.sections());
-        }
         while let Some(section) = walk.section()? {
             let place = self.place(section.client);
             if self.clients[place].blocks.is_empty() {
@@ -81,7 +78,7 @@ impl Client {
         };
         let end = last.end();
         if read.clock == end {
-            if !self.squash(source, read, updates) {
+            if !self.squash(source, read, updates)? {
                 self.push(Block::new(source, read), read.head.right);
             }
             return Ok(());
@@ -93,7 +90,7 @@ impl Client {
             if read.end_clock() <= end {
                 return Ok(());
             }
-            block = Self::cut(&mut block, end, updates, &self.arena)?;
+            block = Self::cut(&mut block, end, updates, self.arena())?;
         } else {
             self.ordered = false;
         }
@@ -103,41 +100,56 @@ impl Client {
 
     fn push(&mut self, block: Block, right: Option<Id>) {
         self.blocks.push(block);
-        self.last_right = right;
+        if let Some(growing) = &mut self.growing {
+            growing.right = right;
+        }
     }
 
     /// Lets the last block take in the struct that follows it, if they are one and it is cheap to
     /// tell.
     #[inline]
-    fn squash(&mut self, source: u32, read: &Struct, updates: &[&[u8]]) -> bool {
-        let Some(last) = self.blocks.last_mut() else { return false };
-        if last.info & !IS_ENTRY != read.head.kind as u8 {
-            return false;
+    fn squash(
+        &mut self,
+        source: u32,
+        read: &Struct,
+        updates: &[&[u8]],
+    ) -> Result<bool, UpdateError> {
+        let Some(last) = self.blocks.last_mut() else { return Ok(false) };
+        let kind = read.head.kind;
+        if last.info & !IS_ENTRY != kind as u8 {
+            return Ok(false);
         }
-        let continues = || {
+        if kind != Kind::Gc {
             let before = Id { client: self.id, clock: read.clock - 1 };
-            read.head.origin == Some(before) && read.head.right == self.last_right
-        };
-        let joins = match read.head.kind {
-            Kind::Gc => true,
-            Kind::Deleted => continues(),
-            Kind::Text => (last.info | read.head.info) & IS_ENTRY == 0 && continues(),
-            _ => false,
-        };
-        if !joins {
-            return false;
+            let entry = (last.info | read.head.info) & IS_ENTRY != 0;
+            let may_join = kind == Kind::Deleted || (kind == Kind::Text && !entry);
+            if !may_join || read.head.origin != Some(before) {
+                return Ok(false);
+            }
+            let growing = match &mut self.growing {
+                Some(growing) => growing,
+                none => {
+                    let (_, right) = last.origins(self.id, updates)?;
+                    none.insert(Box::new(Growing { arena: Vec::new(), right }))
+                }
+            };
+            if read.head.right != growing.right {
+                return Ok(false);
+            }
+            if kind == Kind::Text {
+                let content = &updates[source as usize][read.body..read.end];
+                growing.append(last, content, updates);
+            }
         }
         last.len += read.len;
         last.state.set(State::CHANGED);
-        if read.head.kind == Kind::Text {
-            self.append(&updates[source as usize][read.body..read.end], updates);
-        }
-        true
+        Ok(true)
     }
+}
 
+impl Growing {
     /// Appends content to the last block's, which moves to the end of the arena for it.
-    fn append(&mut self, content: &[u8], updates: &[&[u8]]) {
-        let Some(last) = self.blocks.last_mut() else { return };
+    fn append(&mut self, last: &mut Block, content: &[u8], updates: &[&[u8]]) {
         if !last.state.has(State::SQUASHED) {
             let at = self.arena.len() as u32;
             self.arena.extend_from_slice(last.bytes(updates, &[]));

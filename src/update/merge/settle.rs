@@ -8,7 +8,7 @@ use crate::update::content::Kind;
 impl Merged<'_> {
     /// Settles what two updates say of the same clocks, and applies the delete ranges.
     pub(super) fn settle(&mut self) -> Result<(), UpdateError> {
-        for client in &mut self.clients {
+        for client in self.clients.iter_mut() {
             if !client.ordered {
                 client.order(self.updates)?;
             }
@@ -35,7 +35,7 @@ impl Client {
                 continue;
             }
             if block.clock < end {
-                block = Self::cut(&mut block, end, updates, &self.arena)?;
+                block = Self::cut(&mut block, end, updates, self.arena())?;
             }
             end = block.end();
             self.blocks[kept] = block;
@@ -77,7 +77,7 @@ impl Client {
                     break;
                 }
                 if start > block.clock {
-                    let right = Self::cut(&mut block, start, updates, &self.arena)?;
+                    let right = Self::cut(&mut block, start, updates, self.arena())?;
                     self.blocks.push(block);
                     block = right;
                 }
@@ -85,7 +85,7 @@ impl Client {
                     block.delete();
                     break;
                 }
-                let right = Self::cut(&mut block, end, updates, &self.arena)?;
+                let right = Self::cut(&mut block, end, updates, self.arena())?;
                 block.delete();
                 self.blocks.push(block);
                 block = right;

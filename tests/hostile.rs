@@ -37,12 +37,12 @@ fn count(bytes: isize) {
 
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
+        count(layout.size().cast_signed());
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
+        count(-(layout.size().cast_signed()));
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -55,7 +55,7 @@ fn held_by<T>(work: impl FnOnce() -> T) -> usize {
     let before = HELD.with(Cell::get);
     MOST.with(|most| most.set(before));
     drop(work());
-    (MOST.with(Cell::get) - before) as usize
+    (MOST.with(Cell::get) - before).cast_unsigned()
 }
 
 /// Does one thing with an update.
@@ -145,7 +145,7 @@ fn bounds_are_told_apart() {
     };
     assert_eq!(limit(&[0; 201]), Some(Limit::TooLarge));
     assert_eq!(limit(&clients(3)), Some(Limit::TooManyClients));
-    assert_eq!(limit(&gc_and_skips(6)), Some(Limit::TooManyStructs));
+    assert_eq!(limit(&gc_and_deleted(6)), Some(Limit::TooManyStructs));
     assert_eq!(limit(&deletes(4)), Some(Limit::TooManyDeleteRanges));
     assert_eq!(limit(&nested_values(3)), Some(Limit::TooDeep));
     assert_eq!(limit(&nested_values(2)), None);
@@ -183,17 +183,15 @@ fn section(out: &mut Vec<u8>, structs: u64, client: u64, clock: u64) {
     uint(out, clock);
 }
 
-fn gc_and_skips(n: u64) -> Vec<u8> {
+/// GC structs and deleted ones in turn: the smallest that are never squashed.
+fn gc_and_deleted(n: u64) -> Vec<u8> {
     let mut out = vec![1];
     section(&mut out, n, 1, 0);
     for i in 0..n {
-        out.extend([if i % 2 == 0 { 0 } else { 1 }, 1].into_iter().take(if i % 2 == 0 {
-            2
+        if i % 2 == 0 {
+            out.extend([0, 1]);
         } else {
-            1
-        }));
-        if i % 2 == 1 {
-            out.extend([1, 1, b'r', 1]);
+            out.extend([1, 1, 1, b'r', 1]);
         }
     }
     out.push(0);
@@ -344,7 +342,7 @@ type Shape = fn(u64) -> Vec<u8>;
 const SHAPES: [(&str, Shape); 14] = [
     ("clients", clients),
     ("clients in disorder", clients_in_disorder),
-    ("GC and others in turn", gc_and_skips),
+    ("GC and deleted in turn", gc_and_deleted),
     ("small structs", small_structs),
     ("runs", runs),
     ("sections backwards", sections_backwards),

@@ -1,6 +1,6 @@
 //! Random documents, written as Yjs writes them, by clients that see each other's work at once.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use yroom::update::{
     DeleteSet, EMPTY, ScanLimits, Snapshot, StateVector, diff, merge, novel_part, ready_part, scan,
 };
@@ -51,7 +51,7 @@ struct Editor {
     clients: Vec<(u64, u32)>,
     places: Vec<Place>,
     words: Vec<Word>,
-    deleted: BTreeMap<Id, ()>,
+    deleted: BTreeSet<Id>,
     /// What the last insertion was, so that another can follow it as typing does.
     typed: Option<(usize, Id, Option<Id>, u8)>,
 }
@@ -64,7 +64,7 @@ impl Editor {
             clients: Vec::new(),
             places: vec![Place { inside: None, key: None, ids: Vec::new() }],
             words: Vec::new(),
-            deleted: BTreeMap::new(),
+            deleted: BTreeSet::new(),
             typed: None,
         };
         for i in 0..=editor.below(3) as u64 {
@@ -229,14 +229,14 @@ impl Editor {
         uint(&mut out, u64::from(start));
         uint(&mut out, u64::from(len));
         self.log.push(out);
-        self.deleted.extend((start..start + len).map(|clock| ((client, clock), ())));
+        self.deleted.extend((start..start + len).map(|clock| (client, clock)));
     }
 
     /// Whether the place's type, or one that it is in, is deleted.
     fn is_dead(&self, place: usize) -> bool {
         let Some(id) = self.places[place].inside else { return false };
         let around = self.places.iter().position(|place| place.ids.contains(&id));
-        self.deleted.contains_key(&id) || around.is_none_or(|around| self.is_dead(around))
+        self.deleted.contains(&id) || around.is_none_or(|around| self.is_dead(around))
     }
 
     /// The words that are all there, and those that are all gone.
@@ -245,7 +245,7 @@ impl Editor {
         for word in &self.words {
             let len = word.text.encode_utf16().count() as u32;
             let deleted = (word.id.1..word.id.1 + len)
-                .filter(|&clock| self.deleted.contains_key(&(word.id.0, clock)))
+                .filter(|&clock| self.deleted.contains(&(word.id.0, clock)))
                 .count() as u32;
             if self.is_dead(word.place) || deleted == len {
                 gone.push(word.text.clone());

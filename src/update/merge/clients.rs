@@ -15,7 +15,7 @@ const PIECE: usize = 64;
 
 impl Clients {
     pub(super) fn push(&mut self, client: Client) {
-        if self.len % PIECE == 0 {
+        if self.len.is_multiple_of(PIECE) {
             // The first piece grows as needed: most documents have few clients.
             let room = if self.len == 0 { 1 } else { PIECE };
             self.pieces.push(Vec::with_capacity(room));

@@ -63,7 +63,7 @@ fn measure(what: &str, store: &impl Store, rooms: u64) {
     }
     let rate = f64::from(waits.len() as u32) / begin.elapsed().as_secs_f64();
     waits.sort_unstable();
-    let at = |percent| waits[(waits.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+    let at = |percent: usize| waits[(waits.len() - 1) * percent / 100].as_secs_f64() * 1e3;
     println!("{what:<7} {rooms:>5}  {rate:>9.0}  {:>7.3}  {:>7.3}", at(50), at(99));
     store.close();
 }

@@ -51,7 +51,7 @@ export function scenario (name, options, body) {
     try {
       await world.server.start()
       await body(world)
-      if (!world.server.runs && !world.endedOnPurpose) throw new Error('the server is gone')
+      if (!world.server.runs) throw new Error('the server is gone')
     } catch (error) {
       const said = world.server.stderr.trim()
       console.error(`--- ${name}: what the server said\n${said === '' ? '(nothing)' : said.slice(-4000)}\n---`)

@@ -8,6 +8,13 @@ import { converge } from './lib/client.js'
 import { scenario } from './lib/scenario.js'
 import { Server, freePort, reference, runProgram, scratchDir } from './lib/server.js'
 
+/// A server that is gone when its test ends, however that ends.
+async function started (t) {
+  const server = new Server()
+  t.after(() => server.runs ? server.kill() : undefined)
+  return server.start()
+}
+
 const skip = reference !== null ? 'this is about our program' : false
 
 /// A refusal: a non-zero exit, and one line on stderr that names `words`.
@@ -19,11 +26,10 @@ function refused ({ code, signal, stderr }, words) {
   for (const word of words) assert.ok(stderr.includes(word), `"${word}" in: ${stderr}`)
 }
 
-test('a port in use is one clear line and a non-zero exit', { skip }, async () => {
-  const server = await new Server().start()
+test('a port in use is one clear line and a non-zero exit', { skip }, async (t) => {
+  const server = await started(t)
   const dir = path.join(scratchDir(), 'other')
   refused(await runProgram(['--listen', `127.0.0.1:${server.port}`, '--data-dir', dir]), [String(server.port)])
-  await server.kill()
 })
 
 test('an unusable data directory is one clear line and a non-zero exit', { skip }, async () => {
@@ -43,8 +49,8 @@ test('a wrong flag or value is named on stderr, with a non-zero exit', { skip },
   }
 })
 
-test('a database of a newer schema is refused and left as it is', { skip }, async () => {
-  const server = await new Server().start()
+test('a database of a newer schema is refused and left as it is', { skip }, async (t) => {
+  const server = await started(t)
   await server.stop()
   const [database] = fs.readdirSync(server.dataDir).filter((name) => /\.(db|sqlite3?)$/.test(name)).map((name) => path.join(server.dataDir, name))
   assert.ok(database, `a database in ${fs.readdirSync(server.dataDir)}`)
@@ -55,8 +61,8 @@ test('a database of a newer schema is refused and left as it is', { skip }, asyn
   assert.equal(python('import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute("PRAGMA user_version").fetchone()[0])'), '9999')
 })
 
-test('a database that is none is refused and left as it is', { skip }, async () => {
-  const server = await new Server().start()
+test('a database that is none is refused and left as it is', { skip }, async (t) => {
+  const server = await started(t)
   await server.stop()
   const [name] = fs.readdirSync(server.dataDir).filter((name) => /\.(db|sqlite3?)$/.test(name))
   const database = path.join(server.dataDir, name)
@@ -66,10 +72,9 @@ test('a database that is none is refused and left as it is', { skip }, async () 
   assert.ok(fs.readFileSync(database, 'utf8').startsWith('this is no database'))
 })
 
-test('two servers do not share a data directory', { skip }, async () => {
-  const first = await new Server().start()
+test('two servers do not share a data directory', { skip }, async (t) => {
+  const first = await started(t)
   refused(await runProgram(['--listen', `127.0.0.1:${await freePort()}`, '--data-dir', first.dataDir]), [first.dataDir])
-  await first.kill()
 })
 
 scenario('each option can be an environment variable', {

@@ -2,7 +2,8 @@
 //
 // The server is the release build of `yroom`, or what YROOM_BIN names. With INTEROP_REFERENCE set to
 // a directory where `@y/websocket-server@0.1.1` is installed, that one is started in its place: a
-// scenario that fails there is a fault of the scenario.
+// scenario that fails there is a fault of the scenario. INTEROP_STORE names the store of the scenarios
+// that do not choose one.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
@@ -15,6 +16,8 @@ import { until } from './wait.js'
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..')
 const target = process.env.CARGO_TARGET_DIR ?? path.join(root, 'target')
 const binary = process.env.YROOM_BIN ?? path.join(target, 'release', 'yroom')
+
+const defaultStore = process.env.INTEROP_STORE ?? 'sqlite'
 
 export const reference = process.env.INTEROP_REFERENCE ?? null
 
@@ -65,7 +68,7 @@ export class Server {
   stdout = ''
   stderr = ''
 
-  constructor ({ store = 'sqlite', dataDir = scratchDir(), args = [], env = {} } = {}) {
+  constructor ({ store = defaultStore, dataDir = scratchDir(), args = [], env = {} } = {}) {
     this.#options = { store, args, env }
     this.dataDir = dataDir
   }

@@ -55,6 +55,7 @@ suite! {
     the_last_edit_before_leaving_is_stored
     two_clients_opening_a_new_room_at_once_both_sync
     a_failing_store_stops_a_writer_and_lets_it_go_on
+    a_shutdown_says_what_the_store_did_not_take
     a_peer_that_reads_nothing_holds_nobody_up_and_catches_up
     a_socket_that_is_upgraded_already_is_served
     a_peer_that_vanishes_is_noticed
@@ -65,7 +66,7 @@ const FAST: Timeouts = Timeouts {
     ping_after: Duration::from_millis(300),
     pong_within: Duration::from_millis(300),
     closing: Duration::from_secs(1),
-    drain: Duration::from_secs(5),
+    drain: Duration::from_secs(3),
 };
 
 fn start<R: Runtime>() -> Running {
@@ -432,6 +433,27 @@ fn a_failing_store_stops_a_writer_and_lets_it_go_on<R: Runtime>() {
         }
         assert!(Instant::now() < until, "{} of {} bytes", all.len(), sent * 10_000);
     }
+}
+
+fn a_shutdown_says_what_the_store_did_not_take<R: Runtime>() {
+    let store = Shared::default();
+    let server = Server::<R>::new(Config::default())
+        .threads(1)
+        .timeouts(FAST)
+        .store(Arc::new(store.clone()))
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let (mut ann, _) = Peer::join(server.local_addr(), "room");
+    store.fail(true);
+    let update = typing(1, 0, "lost");
+    let mut both = frame(BINARY, &[&[0, 2, update.len() as u8], &update[..]].concat());
+    // In one write with it, as the peer is not read from once the store has failed.
+    both.extend(frame(PING, b""));
+    ann.stream.write_all(&both).unwrap();
+    while !matches!(ann.next(), Got::Pong(_)) {}
+    let farewell = server.shutdown();
+    assert_eq!((farewell.unsaved, farewell.unfinished), (1, 1));
+    assert!(!farewell.is_clean());
 }
 
 fn a_peer_that_reads_nothing_holds_nobody_up_and_catches_up<R: Runtime>() {

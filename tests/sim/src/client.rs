@@ -9,7 +9,7 @@ use crate::rng::Rng;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use yroom::Timestamp;
-use yroom::update::ClientId;
+use yroom::update::{ClientId, ScanLimits, ready_part};
 use yroom::wire::awareness::{Entry, entries, write};
 use yroom::wire::{self, Message};
 use yrs::types::ToJson;
@@ -236,7 +236,9 @@ impl Client {
             Some(Ok(Message::SyncStep2(update))) => {
                 heard.nonsense = self.take_step2(update).err();
             }
-            Some(Ok(Message::Update(update))) if !self.synced => self.early.push(update.to_vec()),
+            Some(Ok(Message::Update(update))) if self.must_wait(update) => {
+                self.early.push(update.to_vec());
+            }
             Some(Ok(Message::Update(update))) => heard.nonsense = self.apply(update).err(),
             Some(Ok(Message::Awareness(states))) => self.hear_presence(now, states, &mut heard),
             Some(Ok(Message::QueryAwareness)) => heard.replies.push(self.all_presence()),
@@ -252,6 +254,14 @@ impl Client {
             heard.nonsense = Some("a second message in a frame, which no client reads".to_owned());
         }
         heard
+    }
+
+    /// Whether an update came before the answer to the client's SyncStep1 and builds on that.
+    fn must_wait(&self, update: &[u8]) -> bool {
+        !self.synced
+            && yroom::update::StateVector::decode(&self.state_vector(), usize::MAX)
+                .and_then(|known| ready_part(update, &known, &ScanLimits::default()))
+                .is_ok_and(|ready| !ready.missing.is_empty())
     }
 
     fn take_step2(&mut self, update: &[u8]) -> Result<(), String> {

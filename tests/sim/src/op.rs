@@ -32,6 +32,8 @@ pub struct Setup {
     pub tail_bytes: u32,
     /// Unsent bytes from which a peer lags.
     pub outbox_bytes: u32,
+    /// The largest frame that a document is brought in.
+    pub slice_bytes: u32,
     /// How long rooms stay warm, in milliseconds.
     pub unload_ms: u32,
     /// The longest that inputs wait for their turn to be drained, in milliseconds.
@@ -194,6 +196,7 @@ impl Scenario {
             durability,
             tail_bytes,
             outbox_bytes,
+            slice_bytes,
             unload_ms,
             turn_ms,
         } = &self.setup;
@@ -206,7 +209,7 @@ impl Scenario {
             "    let setup = yroom_sim::Setup {{\n        seed: {seed}, servers: {servers}, rooms: \
              {rooms}, clients: vec!{clients:?},\n        durability: \
              yroom::Durability::{durability:?}, tail_bytes: {tail_bytes},\n        outbox_bytes: \
-             {outbox_bytes}, unload_ms: {unload_ms}, turn_ms: {turn_ms},\n    }};"
+             {outbox_bytes}, slice_bytes: {slice_bytes}, unload_ms: {unload_ms}, turn_ms: {turn_ms},\n    }};"
         );
         out.push_str("    let ops = vec![\n");
         for op in &self.ops {
@@ -240,6 +243,7 @@ impl Default for Setup {
             durability: Durability::BeforeFanout,
             tail_bytes: 64 << 10,
             outbox_bytes: 1 << 20,
+            slice_bytes: 512 << 10,
             unload_ms: 30_000,
             turn_ms: 0,
         }

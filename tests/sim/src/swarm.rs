@@ -74,6 +74,7 @@ fn setup(seed: u64, size: Size, rng: &mut Rng) -> Setup {
         },
         tail_bytes: [100, 400, 2_000, 64 << 10][rng.index(4)],
         outbox_bytes: [300, 2_000, 20_000, 1 << 20][rng.index(4)],
+        slice_bytes: [150, 1_000, 512 << 10][rng.index(3)],
         unload_ms: [0, 100, 5_000, 30_000][rng.index(4)],
         turn_ms: [0, 0, 2, 20][rng.index(4)],
     }

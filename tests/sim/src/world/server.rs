@@ -82,6 +82,7 @@ impl Server {
             limits: Limits {
                 tail_bytes: setup.tail_bytes as usize,
                 outbox_bytes: setup.outbox_bytes as usize,
+                slice_bytes: setup.slice_bytes as usize,
                 ..Limits::default()
             },
             ..Config::default()

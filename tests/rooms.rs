@@ -525,6 +525,44 @@ fn a_large_document_comes_in_slices_as_it_is_taken() {
 }
 
 #[test]
+fn a_delete_set_larger_than_a_slice_is_brought_once() {
+    let limits = Limits { outbox_bytes: 4_000, slice_bytes: 500, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, _) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    for _ in 0..400 {
+        world.send(a, frame_of(&writer.types("ab")));
+    }
+    {
+        use yrs::{Text, Transact};
+        let text = writer.doc.get_or_insert_text("text");
+        for at in 0..400 {
+            let mut txn = writer.doc.transact_mut();
+            text.remove_range(&mut txn, at, 1);
+            let update = txn.encode_update_v1();
+            drop(txn);
+            world.send(a, frame_of(&update));
+        }
+    }
+    let (conn, reader) = (world.open("r"), Writer::new(8));
+    world.take(conn);
+    world.hold_flushes = true;
+    world.send(conn, reader.step1());
+    for _ in 0..100 {
+        let frames = world.take(conn);
+        if frames.is_empty() {
+            break;
+        }
+        let bytes = frames.iter().map(bytes::Bytes::len).sum();
+        reader.hears(&frames);
+        world.input(Input::Flushed { conn, bytes });
+    }
+    assert_eq!(world.take(conn), [] as [bytes::Bytes; 0], "it comes to an end");
+    assert_eq!(reader.text(), writer.text());
+    assert!(world.events.contains(&Event::PeerSynced { conn }));
+}
+
+#[test]
 fn what_is_larger_than_an_outbox_still_reaches_who_has_taken_all() {
     let limits = Limits { outbox_bytes: 2_000, ..Limits::default() };
     let mut world = World::new(Config { limits, ..Config::default() });

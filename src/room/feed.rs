@@ -35,14 +35,23 @@ impl Room {
             self.send(cx, slot, frame);
             return self.brought(cx, slot, last);
         }
-        let slices = Slices::new(update_in(&frame), cx.config.limits.slice_bytes)
+        let mut slices = Slices::new(update_in(&frame), cx.config.limits.slice_bytes)
             .expect("what the document gives out is well formed");
+        let first = slices.next_slice().expect("what the document gives out is well formed");
+        let Some(first) = first.filter(|_| !slices.is_finished()) else {
+            // It cannot be cut: few structs, and a large delete set, which stands in every diff. To
+            // bring that and then look what else is lacking would never end.
+            self.peers[slot].feed = None;
+            self.send(cx, slot, frame);
+            return self.brought(cx, slot, last);
+        };
         // Until it has all of this, single updates would only wait behind it.
         if self.peers[slot].lag.is_none() {
             let lag = Lag::new(self.shown_before(&[]), self.awareness.version());
             self.peers[slot].lag = Some(Box::new(lag));
         }
         self.peers[slot].feed = Some(Box::new(Feed { slices, last }));
+        self.send(cx, slot, encode::update(&first));
         self.go_on(cx, slot);
     }
 

@@ -22,6 +22,9 @@ use std::time::Duration;
 pub(crate) use store::Kept;
 use yroom::{Input, RoomName, Timestamp};
 
+/// Several times what the largest scenarios need.
+const MOST_EVENTS: u64 = 3_000_000;
+
 /// Servers, clients, links and stores, and everything that is going to happen to them.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -187,6 +190,9 @@ impl World {
             if at_once > 100_000 {
                 self.fail(format!("time stands still: {due:?}"));
                 return;
+            }
+            if self.events > MOST_EVENTS {
+                return self.fail(format!("this does not end: {due:?}"));
             }
             self.now = at;
             self.happen(due);

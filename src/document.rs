@@ -47,15 +47,15 @@ impl Document {
             StoreFault::new(StoreFaultKind::Corrupt, format!("stored {what}: {error}"))
         };
         // What was let in is let out again, even if the limits are tighter today.
-        let unlimited = unlimited();
         let mut document = Self::empty(stored.snapshot_upto);
         if let Some(snapshot) = &stored.snapshot {
-            let scan = update::scan(snapshot, &unlimited).map_err(|e| corrupt("snapshot", e))?;
+            let scan =
+                update::scan(snapshot, &ScanLimits::NONE).map_err(|e| corrupt("snapshot", e))?;
             document.cover(&scan);
             document.set_snapshot(snapshot);
         }
         for update in stored.log.iter().flat_map(Batch::updates) {
-            let scan = update::scan(update, &unlimited).map_err(|e| corrupt("update", e))?;
+            let scan = update::scan(update, &ScanLimits::NONE).map_err(|e| corrupt("update", e))?;
             document.accept(update, &scan);
         }
         document.fold(stored.last());
@@ -276,11 +276,6 @@ impl Tail {
             self.framed.drain(..end);
         }
     }
-}
-
-fn unlimited() -> ScanLimits {
-    let most = usize::MAX;
-    ScanLimits { bytes: most, clients: most, structs: most, delete_ranges: most, depth: most }
 }
 
 fn over(what: &str, limit: usize) -> Fault {

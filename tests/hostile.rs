@@ -74,8 +74,7 @@ const OPERATIONS: [(&str, Operation); 8] = [
 
 /// No bound but those of the input's bytes.
 fn wide() -> ScanLimits {
-    let most = usize::MAX;
-    ScanLimits { bytes: most, clients: most, structs: most, delete_ranges: most, depth: most }
+    ScanLimits::NONE
 }
 
 fn check_memory(name: &str, update: &[u8]) {
@@ -138,7 +137,8 @@ fn what_is_legitimate_in_the_corpus_is_taken() {
 
 #[test]
 fn bounds_are_told_apart() {
-    let tight = ScanLimits { bytes: 200, clients: 2, structs: 5, delete_ranges: 3, depth: 2 };
+    let tight =
+        ScanLimits { bytes: 200, clients: 2, structs: 5, delete_ranges: 3, depth: 2, types: 1 };
     let limit = |update: &[u8]| match scan(update, &tight) {
         Err(UpdateError::Limit(limit)) => Some(limit),
         Ok(_) | Err(UpdateError::Malformed(_)) => None,

@@ -381,4 +381,4 @@ impl Room {
 }
 
 /// How often a room with peers looks after them, at most.
-const TICK: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_secs(3);

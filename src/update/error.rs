@@ -31,7 +31,7 @@ pub enum Limit {
     TooManyStructs,
     /// More delete ranges.
     TooManyDeleteRanges,
-    /// A value nested deeper.
+    /// A value or a type nested deeper.
     TooDeep,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Limit {
             Self::TooManyClients => "too many client ids",
             Self::TooManyStructs => "too many structs",
             Self::TooManyDeleteRanges => "too many delete ranges",
-            Self::TooDeep => "a value is nested too deeply",
+            Self::TooDeep => "a value or a type is nested too deeply",
         })
     }
 }

@@ -14,6 +14,7 @@ mod diff;
 mod error;
 mod json;
 mod merge;
+mod nesting;
 mod read;
 mod ready;
 mod scan;

@@ -2,7 +2,7 @@
 
 use super::content::Kind;
 use super::read::{Check, Walk};
-use super::{ClientId, ClockRange, Id, Limit, UpdateError};
+use super::{ClientId, ClockRange, Id, Limit, UpdateError, nesting};
 use smallvec::SmallVec;
 
 /// The bounds of what is scanned.
@@ -20,6 +20,21 @@ pub struct ScanLimits {
     /// Nesting of one value. Default: 64, which no editor comes near; JavaScript reads values
     /// recursively and `serde_json`, which other peers use, ends at 128.
     pub depth: usize,
+    /// Nesting of types in an update. Default: 512, several times what a rich text has; Yjs throws
+    /// when it deletes some thousand levels, and other peers overflow their stacks.
+    pub types: usize,
+}
+
+impl ScanLimits {
+    /// None, for what was let in before, perhaps under other limits.
+    pub const NONE: Self = Self {
+        bytes: usize::MAX,
+        clients: usize::MAX,
+        structs: usize::MAX,
+        delete_ranges: usize::MAX,
+        depth: usize::MAX,
+        types: usize::MAX,
+    };
 }
 
 impl Default for ScanLimits {
@@ -30,6 +45,7 @@ impl Default for ScanLimits {
             structs: 4_000_000,
             delete_ranges: 1_000_000,
             depth: 64,
+            types: 512,
         }
     }
 }
@@ -52,6 +68,8 @@ pub struct Scan {
     pub deletes: SmallVec<[ClockRange; 1]>,
     /// The number of structs, Skips left out.
     pub structs: usize,
+    /// How many of them are types.
+    pub types: usize,
     /// Whether it has the form that Yjs itself gives to an update without gaps: one section for a
     /// client and none of them empty, no Skip, no empty delete range. An update that has not is
     /// well formed, but not every peer reads it as what it is.
@@ -102,6 +120,10 @@ pub(super) fn scan_noting(
     if !descending && found.regular {
         found.regular = all_differ(found.ranges.iter().map(|range| range.client));
     }
+    // As many types as that are needed to nest them so deep.
+    if found.types > limits.types {
+        nesting::check(update, limits.types)?;
+    }
     scan_deletes(walk, limits, &mut found)?;
     Ok((found, walk.reader.at()))
 }
@@ -118,6 +140,7 @@ fn scan_section(
     while let Some(read) = walk.next()? {
         let structs = walk.structs() + 1;
         note(Passed { client, clock: read.clock, at: read.head.start, structs });
+        found.types += usize::from(read.head.kind == Kind::Type);
         if read.head.kind == Kind::Skip {
             found.regular = false;
             found.structs -= 1;

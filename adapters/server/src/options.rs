@@ -48,7 +48,13 @@ pub(crate) struct Options {
     pub(crate) durability: DurabilityKind,
 
     /// How long a room stays loaded after its last peer has left.
-    #[arg(long, env = "YROOM_UNLOAD_AFTER", value_name = "SECONDS", default_value_t = 30)]
+    #[arg(
+        long,
+        env = "YROOM_UNLOAD_AFTER",
+        value_name = "SECONDS",
+        default_value_t = 30,
+        allow_negative_numbers = true
+    )]
     pub(crate) unload_after: u64,
 
     /// Threads, each with its share of the rooms [default: one for each core].

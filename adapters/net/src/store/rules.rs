@@ -86,15 +86,7 @@ struct Ranges(DeleteSet);
 impl Coverage {
     fn add(&mut self, update: &[u8]) -> Result<(), UpdateError> {
         // It was let in when it came, perhaps under other limits than today's.
-        let most = usize::MAX;
-        let limits = ScanLimits {
-            bytes: most,
-            clients: most,
-            structs: most,
-            delete_ranges: most,
-            depth: most,
-        };
-        let scan = update::scan(update, &limits)?;
+        let scan = update::scan(update, &ScanLimits::NONE)?;
         scan.ranges.iter().for_each(|range| self.structs.0.insert(*range));
         scan.deletes.iter().for_each(|range| self.deletes.0.insert(*range));
         Ok(())

@@ -190,8 +190,7 @@ fn coverage(stored: &Stored) -> Result<(StateVector, DeleteSet), update::UpdateE
 
 /// What others let in is brought in whole; only what is malformed is refused.
 fn unlimited() -> ScanLimits {
-    let most = usize::MAX;
-    ScanLimits { bytes: most, clients: most, structs: most, delete_ranges: most, depth: 1_000 }
+    ScanLimits::NONE
 }
 
 fn describe(found: &Found, outcome: &Outcome) -> String {

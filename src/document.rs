@@ -3,7 +3,9 @@
 use crate::config::Limits;
 use crate::error::{Fault, FaultKind, StoreFault, StoreFaultKind};
 use crate::io::{Batch, Seq, Stored};
-use crate::update::{self, ClientId, DeleteSet, Scan, ScanLimits, StateVector, UpdateError};
+use crate::update::{
+    self, ClientId, DeleteSet, Scan, ScanLimits, Snapshot, StateVector, UpdateError,
+};
 use crate::wire::{encode, varint};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -15,6 +17,8 @@ pub(crate) struct Document {
     /// The snapshot as the SyncStep2 frame that a newcomer gets: shared, never copied for one.
     frame: Bytes,
     snapshot: Bytes,
+    /// Finds what somebody lacks of the snapshot; made when somebody who has a part of it asks.
+    index: Option<Snapshot>,
     folded: Seq,
     tail: Tail,
     known: StateVector,
@@ -66,6 +70,7 @@ impl Document {
         let mut document = Self {
             frame: Bytes::new(),
             snapshot: Bytes::new(),
+            index: None,
             folded,
             tail: Tail::default(),
             known: StateVector::default(),
@@ -201,6 +206,7 @@ impl Document {
     }
 
     fn set_snapshot(&mut self, snapshot: &[u8]) {
+        self.index = None;
         self.frame = encode::sync_step2(snapshot);
         self.snapshot = self.frame.slice(self.frame.len() - snapshot.len()..);
         debug_assert_eq!(self.frame.len(), 2 + varint::len(snapshot.len() as u64) + snapshot.len());
@@ -218,8 +224,12 @@ impl Document {
         self.lacking(have)
     }
 
-    fn lacking(&self, have: &StateVector) -> Vec<u8> {
-        update::diff(&self.snapshot, have).expect("a snapshot is well formed")
+    fn lacking(&mut self, have: &StateVector) -> Vec<u8> {
+        let index = self.index.get_or_insert_with(|| {
+            Snapshot::load(self.snapshot.clone(), &ScanLimits::NONE)
+                .expect("a snapshot is well formed")
+        });
+        index.diff(have)
     }
 
     /// The state vector without the structs at or after the given ids.

@@ -1,7 +1,8 @@
 // Our provider (the example `notes`) against y-websocket's server, pycrdt-websocket's and ours, each
 // time beside an unchanged y-websocket client, whose Yjs judges what the document holds.
 //
-// NOTES and YROOM name the two programs, PYTHON an interpreter with requirements.txt installed.
+// NOTES and YROOM name the two programs, PYTHON an interpreter with requirements.txt installed, where
+// they are not where `.ci/run provider` puts them.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import net from 'node:net'
@@ -15,10 +16,10 @@ import * as Y from 'yjs'
 import { WebsocketProvider } from 'y-websocket'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
-const target = path.join(here, '../../../target/debug')
+const target = path.join(here, '../../../target/release')
 const NOTES = process.env.NOTES ?? path.join(target, 'examples/notes')
 const YROOM = process.env.YROOM ?? path.join(target, 'yroom')
-const PYTHON = process.env.PYTHON ?? 'python3'
+const PYTHON = process.env.PYTHON ?? path.join(here, '.venv/bin/python')
 
 async function until (done, what, ms = 20_000) {
   const end = Date.now() + ms

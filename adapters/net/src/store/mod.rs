@@ -1,6 +1,6 @@
 //! Where rooms are kept: the [`Store`] trait, and what makes one from blocking calls.
 //!
-//! A store is given the engine's [`StoreOp`](yroom::StoreOp)s and answers each through its
+//! A store is given the engine's [`StoreOp`]s and answers each through its
 //! [`Reply`]. Most stores block (a file, a database file): they implement [`BlockingStore`] and run
 //! on a thread of their own by [`Threaded`], which makes one commit of what many rooms have waiting.
 

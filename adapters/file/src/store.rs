@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use yroom::{Append, Batch, RoomName, Seq, StoreFault, StoreFaultKind, Stored};
@@ -190,9 +190,7 @@ impl FileStore {
         bytes.extend(file::batch_record(pending.after.salt, &pending.run, now));
         let at = pending.after.len;
         pending.after.len += bytes.len() as u64;
-        file.seek(SeekFrom::Start(at))
-            .and_then(|_| file.write_all(&bytes))
-            .map_err(|error| not_done(&error))
+        write_at(file, at, &bytes).map_err(|error| not_done(&error))
     }
 
     fn sync(&self, name: &RoomName, pending: &Pending) -> Result<(), StoreFault> {
@@ -329,6 +327,18 @@ impl fmt::Debug for FileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileStore").field("dir", &self.dir).finish_non_exhaustive()
     }
+}
+
+#[cfg(unix)]
+fn write_at(file: &mut File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn write_at(file: &mut File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom, Write};
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(bytes)
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {

@@ -11,6 +11,12 @@ use yroom_file::FileStore;
 use yroom_net::store::check;
 use yroom_net::store::conformance::{check_script, write_script};
 
+/// Calls that opening a fresh store makes (an error there refuses it, which is fine), and the script
+/// in all; every so-manieth of those after opening is made to fail.
+const OPENING: usize = 4;
+const CALLS: usize = 820;
+const STEP: usize = 3;
+
 /// Not a test: what the tests start as a process, to kill it.
 #[test]
 #[ignore = "is started by the other tests"]
@@ -44,6 +50,14 @@ fn nothing_acknowledged_is_lost_at_any_write_or_sync() {
         at += 1;
     }
     assert!(at > 300, "only {at} calls: is this the script?");
+}
+
+#[test]
+#[ignore = "takes minutes and needs strace"]
+fn an_io_error_at_any_write_or_sync_is_recovered_from_and_loses_nothing() {
+    for at in (OPENING..CALLS).step_by(STEP) {
+        assert!(!survive(Death::Errors { at, count: 1 + at % 3 }));
+    }
 }
 
 /// Whether the writer was killed before it was done.

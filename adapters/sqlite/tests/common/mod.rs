@@ -15,6 +15,8 @@ pub(crate) enum Death {
     AfterAcknowledgements(usize),
     /// At the so-manieth system call that changes a file.
     AtCall(usize),
+    /// Not at all: but from the so-manieth such call on, so many fail with an I/O error.
+    Errors { at: usize, count: usize },
 }
 
 pub(crate) struct Outcome {
@@ -38,6 +40,22 @@ pub(crate) fn finish() {
     std::process::exit(0);
 }
 
+/// What strace does to which calls. A store's writes are not `write`, which the acknowledgements
+/// are: an error there would be the test's.
+fn injection(death: Death) -> (&'static str, String) {
+    match death {
+        Death::AfterAcknowledgements(_) => ("", String::new()),
+        Death::AtCall(at) => {
+            let calls = "pwrite64,write,fdatasync,fsync,ftruncate,unlink,rename";
+            (calls, format!("signal=SIGKILL:when={at}"))
+        }
+        Death::Errors { at, count } => {
+            let calls = "pwrite64,fdatasync,fsync,ftruncate,unlink,rename";
+            (calls, format!("error=EIO:when={at}..{}", at + count - 1))
+        }
+    }
+}
+
 /// In the survivor: what the writer's output, in a file, acknowledges.
 pub(crate) fn acknowledged() -> BTreeMap<String, u64> {
     let path = std::env::var_os(ACKNOWLEDGED).expect("a file's name");
@@ -55,12 +73,12 @@ pub(crate) fn run_writer(dir: &Path, death: Death) -> Outcome {
     let exe = std::env::current_exe().expect("this test");
     let mut command = match death {
         Death::AfterAcknowledgements(_) => Command::new(exe),
-        Death::AtCall(at) => {
+        Death::AtCall(_) | Death::Errors { .. } => {
             let mut strace = Command::new("strace");
-            let calls = "pwrite64,write,fdatasync,fsync,ftruncate,unlink,rename";
+            let (calls, what) = injection(death);
             strace.args(["-f", "-qqq", "-o", "/dev/null"]);
-            strace.arg("-e").arg(format!("trace={calls}"));
-            strace.arg("-e").arg(format!("inject={calls}:signal=SIGKILL:when={at}"));
+            strace.args(["-e".to_owned(), format!("trace={calls}")]);
+            strace.args(["-e".to_owned(), format!("inject={calls}:{what}")]);
             strace.arg(exe);
             strace
         }

@@ -5,17 +5,19 @@ use super::probe::{put_struct, update_of};
 use bytes::{BufMut, Bytes};
 use std::collections::BTreeMap;
 use yroom::wire::varint;
-use yroom::{Append, Batch, RoomId, RoomName, Seq, StoreFault};
+use yroom::{Append, Batch, RoomId, RoomName, Seq, StoreFault, StoreFaultKind};
 
 /// How many commits [`write_script`] makes.
 pub const COMMITS: u64 = 200;
 const ROOMS: u64 = 4;
+const ATTEMPTS: u32 = 10;
 
 /// Writes [`COMMITS`] commits into a fresh store, with a compaction after every fortieth. After each
 /// commit `acknowledged` is told a room and the last place that is durable in it.
 ///
-/// Run it in a process of its own, kill that process wherever you like, and give what was
-/// acknowledged to [`check_script`].
+/// Run it in a process of its own, kill that process wherever you like, or have its system calls
+/// fail, and give what was acknowledged to [`check_script`]. It tries again, as rooms do: an error
+/// that comes out means that ten attempts failed.
 pub fn write_script(
     store: &mut impl BlockingStore,
     mut acknowledged: impl FnMut(&str, u64),
@@ -30,17 +32,39 @@ pub fn write_script(
             *place = batch.last().0;
             appends.push(Append { room: RoomId::from_raw(room), name: name(room), batch });
         }
-        store.append(&appends)?;
+        insist(store, |store| store.append(&appends))?;
         for append in &appends {
             acknowledged(append.name.as_str(), append.batch.last().0);
         }
         if commit % 40 == 39 {
             let room = commit / 40 % ROOMS;
             let upto = last[room as usize] - 1;
-            store.compact(&name(room), Seq(upto), snapshot(upto))?;
+            insist(store, |store| store.compact(&name(room), Seq(upto), snapshot(upto)))?;
         }
     }
     Ok(())
+}
+
+/// Tries again after a fault, as a room does, opening the store anew where it has to be.
+fn insist<S: BlockingStore>(
+    store: &mut S,
+    work: impl Fn(&mut S) -> Result<(), StoreFault>,
+) -> Result<(), StoreFault> {
+    let mut result = work(store);
+    for _ in 0..ATTEMPTS {
+        let unknown = match &result {
+            Ok(()) => return Ok(()),
+            Err(fault) => fault.kind == StoreFaultKind::Unknown,
+        };
+        result = if unknown { store.reopen() } else { Ok(()) };
+        if result.is_ok() {
+            result = work(store);
+        } else {
+            // Only opening it makes a store that is of unknown state good again.
+            result = Err(StoreFault::new(StoreFaultKind::Unknown, "cannot be opened anew"));
+        }
+    }
+    result
 }
 
 /// Checks that a store holds at least what was acknowledged, and nothing that was not written.

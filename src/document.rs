@@ -126,6 +126,10 @@ impl Document {
     /// The common case, decided without another pass: every struct follows the last known one of
     /// its client, everything it refers to is known, and every deletion is new.
     fn continues(&self, scan: &Scan) -> bool {
+        // An irregular one is not relayed as it came: not every peer reads it as what it is.
+        if !scan.regular {
+            return false;
+        }
         let [range] = scan.ranges.as_slice() else {
             return scan.ranges.is_empty()
                 && !scan.deletes.is_empty()

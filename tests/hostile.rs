@@ -3,11 +3,20 @@
 //!
 //! `YROOM_CORPUS` names a directory of further inputs: `*.hex`, one in hexadecimal digits a line.
 #![allow(unsafe_code, reason = "an allocator that counts")]
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "tests have I/O")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests have I/O"
+)]
 #![allow(unreachable_pub, dead_code, reason = "no library")]
 
+#[path = "referee/judge.rs"]
+mod judge;
 #[path = "algebra/model.rs"]
 mod model;
+#[path = "referee/trace.rs"]
+mod trace;
 
 use model::uint;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -436,4 +445,32 @@ fn a_snapshots_index_is_small() {
     let whole = merge(&[&update]).expect("an update");
     let snapshot = Snapshot::load(whole.into(), &wide()).expect("an update");
     assert!(snapshot.heap_bytes() * 50 < snapshot.bytes().len(), "{}", snapshot.heap_bytes());
+}
+
+/// What a room holds of a document that nobody edits.
+#[derive(Debug)]
+struct Resident {
+    snapshot: Snapshot,
+    deleted: DeleteSet,
+}
+
+#[test]
+fn a_resident_document_takes_little_more_than_its_bytes() {
+    let traces = trace::all();
+    for (name, log) in &traces {
+        let updates: Vec<&[u8]> = log.iter().map(Vec::as_slice).collect();
+        let whole = merge(&updates).expect("real updates");
+        let size = whole.len();
+        let before = HELD.with(Cell::get);
+        let snapshot = Snapshot::load(whole.as_slice().to_vec().into(), &wide()).expect("as above");
+        let resident = Resident { deleted: snapshot.delete_set(), snapshot };
+        let held = (HELD.with(Cell::get) - before).cast_unsigned();
+        let ranges = resident.deleted.range_count();
+        println!("{name}: {held} bytes held for {size}, with {ranges} delete ranges");
+        assert!(held * 10 <= size * 13 + 10 * 4_096, "{name}: {held} of {size}");
+        drop(resident);
+    }
+    if traces.is_empty() {
+        judge::skipped("no traces: set YROOM_TRACES");
+    }
 }

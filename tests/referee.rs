@@ -193,7 +193,7 @@ impl Case<'_> {
         let all = some.len();
         self.random.jumble(&mut some, all);
         let permuted = merged(&some);
-        self.same(13, "in another order and some twice", &[&permuted]);
+        self.same(13 + judge::CUT_PAIRS, "in another order and some twice", &[&permuted]);
         self.eq("merging that again", &merged(slice::from_ref(&permuted)), &permuted);
     }
 
@@ -250,5 +250,49 @@ impl Case<'_> {
             "seed {}: {what} makes other bytes\n{found:?}\n{expected:?}",
             self.seed
         );
+    }
+}
+
+#[test]
+fn what_is_let_in_makes_no_yjs_throw() {
+    let Some(mut judge) = Judge::start() else { return };
+    let mut let_in = 0;
+    for seed in 1..=400 {
+        let log = judge.generate(seed, (seed % 9) as u8);
+        let mut random = Random::new(seed);
+        for _ in 0..20 {
+            let at = random.below(log.len());
+            let before = merged(&log[..at]);
+            let found = scan(&before, &limits()).expect("real updates");
+            let known = found.ranges.iter().map(|range| (range.client, range.end)).collect();
+            let mut update = match random.below(3) {
+                0 => merged(&log[at..]),
+                _ => log[at].clone(),
+            };
+            for _ in 0..=random.below(2) {
+                damage(&mut update, &mut random);
+            }
+            // A server relays what is ready; the rest never reaches anybody.
+            let Ok(ready) = ready_part(&update, &known, &limits()) else { continue };
+            let Some(part) = ready.part else { continue };
+            let_in += 1;
+            let thrown = judge.throws(&[&before, &part]);
+            assert_eq!(thrown, "", "seed {seed}: {part:?} after {before:?}");
+            let whole = merged(&[before, part.into_owned()]);
+            let thrown = judge.throws(&[&whole]);
+            assert_eq!(thrown, "", "seed {seed}, merged: {whole:?}");
+        }
+    }
+    assert!(let_in > 1_000, "too few to mean anything: {let_in}");
+    println!("{let_in} damaged updates were let in");
+}
+
+fn damage(update: &mut Vec<u8>, random: &mut Random) {
+    let at = random.below(update.len());
+    match random.below(4) {
+        0 => update[at] ^= 1 << random.below(8),
+        1 => update[at] = [0, 1, 2, 10, 0x7f, 0x80, 0xc4, 0xff][random.below(8)],
+        2 => drop(update.remove(at)),
+        _ => update.insert(at, random.below(256) as u8),
     }
 }

@@ -16,6 +16,7 @@ mod clients;
 mod emit;
 mod gather;
 mod settle;
+mod spare;
 
 use super::read::{Check, Walk};
 use super::{ClientId, EMPTY, Limit, UpdateError};

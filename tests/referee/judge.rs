@@ -5,6 +5,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+/// Joined to a version: surrogate pairs may be cut here and whole there.
+pub const CUT_PAIRS: u8 = 0x80;
+
 /// A running referee.
 #[derive(Debug)]
 pub struct Judge {
@@ -74,10 +77,9 @@ impl Judge {
         String::from_utf8(self.ask(7, &as_list(&[ours, theirs]))).expect("a verdict is text")
     }
 
-    /// What applying it throws; empty if nothing.
-    #[allow(dead_code, reason = "for other tests than the referee's own")]
-    pub fn throws(&mut self, update: &[u8]) -> String {
-        String::from_utf8(self.ask(8, update)).expect("an error is text")
+    /// What applying the updates in turn throws; empty if nothing.
+    pub fn throws(&mut self, updates: &[&[u8]]) -> String {
+        String::from_utf8(self.ask(8, &as_list(updates))).expect("an error is text")
     }
 
     pub fn diff(&mut self, update: &[u8], state_vector: &[u8]) -> Vec<u8> {

@@ -11,7 +11,7 @@ use crate::update::read::{IS_ENTRY, Parent};
 use crate::update::{Id, UpdateError};
 
 /// A block's client and its place there.
-type At = (u32, u32);
+pub(super) type At = (u32, u32);
 
 /// Whom a block asks where it belongs.
 enum Asks {
@@ -36,7 +36,7 @@ impl Merged<'_> {
                 self.belongs((client, place), &mut way)?;
             }
         }
-        self.spare_what_is_referred_to()?;
+        self.spare()?;
         for client in self.clients.iter_mut() {
             client.bury_the_dead();
         }
@@ -55,7 +55,8 @@ impl Merged<'_> {
             match block.belongs {
                 Belongs::Unknown => block.belongs = Belongs::Asked,
                 Belongs::Asked => break Belongs::List,
-                known @ (Belongs::List | Belongs::Map | Belongs::Dead) => break known,
+                Belongs::Dead | Belongs::Doomed => break Belongs::Dead,
+                known @ (Belongs::List | Belongs::Map) => break known,
             }
             match self.asks(at)? {
                 Asks::Nobody(known) => {
@@ -127,7 +128,7 @@ impl Merged<'_> {
     }
 
     /// The block that holds the id; `near` is a client that it is likely of.
-    fn find(&self, near: u32, id: Id) -> Option<At> {
+    pub(super) fn find(&self, near: u32, id: Id) -> Option<At> {
         let client = if self.clients[near as usize].id == id.client {
             near
         } else {
@@ -135,52 +136,6 @@ impl Merged<'_> {
         };
         let place = self.clients[client as usize].find(id.clock)?;
         Some((client, place as u32))
-    }
-
-    /// Yjs makes GC of whatever refers to GC. Where something that lives refers to something dead,
-    /// which only a broken client can have written, the dead one stays an item.
-    fn spare_what_is_referred_to(&mut self) -> Result<(), UpdateError> {
-        let mut spared: Vec<At> = Vec::new();
-        for (near, client) in self.clients.iter().enumerate() {
-            for block in client.blocks.iter().filter(|block| block.belongs != Belongs::Dead) {
-                let (origin, right) = block.origins(client.id, self.updates)?;
-                if let (Some(_), Some(right)) = (origin, right)
-                    && let Some(at) = self.find(near as u32, right)
-                {
-                    spared.push(at);
-                }
-            }
-        }
-        spared.retain(|&(client, place)| {
-            let block = &self.clients[client as usize].blocks[place as usize];
-            block.belongs == Belongs::Dead && block.kind() != Kind::Gc
-        });
-        while let Some((client, place)) = spared.pop() {
-            let owner = &mut self.clients[client as usize];
-            let block = &mut owner.blocks[place as usize];
-            if block.belongs != Belongs::Dead || block.kind() == Kind::Gc {
-                continue;
-            }
-            block.belongs = Belongs::Map;
-            // A type that something spared is in has to stay one.
-            if block.kind() != Kind::Type {
-                block.delete();
-            }
-            let (block, id) = (*block, owner.id);
-            owner.deletes.push((block.clock, block.end()));
-            let head = block.read_head(id, self.updates)?;
-            let before = Id { client: id, clock: block.clock.saturating_sub(1) };
-            let before = block.state.has(State::CUT).then_some(before);
-            for id in head.references().chain(before) {
-                spared.extend(self.find(client, id));
-            }
-            if let Some((client, place)) = head.parent.nested().and_then(|id| self.find(client, id))
-            {
-                let owner = &mut self.clients[client as usize];
-                owner.blocks[place as usize].revive_type(owner.id, self.updates)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -195,7 +150,7 @@ impl Client {
     fn bury_the_dead(&mut self) {
         for place in 0..self.blocks.len() {
             let block = &self.blocks[place];
-            if block.belongs == Belongs::Dead && block.kind() != Kind::Gc {
+            if block.belongs.is_dead() && block.kind() != Kind::Gc {
                 self.bury(place);
             }
         }

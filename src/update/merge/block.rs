@@ -35,6 +35,17 @@ pub(super) enum Belongs {
     Map,
     /// To something that is deleted.
     Dead,
+    /// Likewise, and it cannot be spared.
+    Doomed,
+}
+
+impl Belongs {
+    pub(super) const fn is_dead(self) -> bool {
+        match self {
+            Self::Dead | Self::Doomed => true,
+            Self::Unknown | Self::Asked | Self::List | Self::Map => false,
+        }
+    }
 }
 
 /// What was done to a block since it was read.

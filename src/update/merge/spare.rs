@@ -49,7 +49,7 @@ impl Merged<'_> {
         doomed |= self.need(at, needed);
         while let Some(&at) = needed.get(next) {
             next += 1;
-            let (origin, right, parent) = self.depends_on(at)?;
+            let [origin, right, parent] = self.depends_on(at)?;
             for id in [origin, right].into_iter().flatten() {
                 if let Some(at) = self.find(at.0, id) {
                     doomed |= self.need(at, needed);
@@ -79,18 +79,18 @@ impl Merged<'_> {
     }
 
     /// Its origin, its right origin, and its parent if it names one.
-    fn depends_on(&self, at: At) -> Result<(Option<Id>, Option<Id>, Option<Id>), UpdateError> {
+    fn depends_on(&self, at: At) -> Result<[Option<Id>; 3], UpdateError> {
         let owner = &self.clients[at.0 as usize];
         let block = self.block(at);
         let (origin, right) = block.origins(owner.id, self.updates)?;
         let head = block.read_head(owner.id, self.updates)?;
         let cut = block.state.has(State::CUT);
-        Ok((origin, right, if cut { None } else { head.parent.nested() }))
+        Ok([origin, right, if cut { None } else { head.parent.nested() }])
     }
 
     /// Keeps a dead block as deleted content, or as a type if it is one; and the type that it is in.
     fn spare_one(&mut self, at: At) -> Result<(), UpdateError> {
-        let (_, _, parent) = self.depends_on(at)?;
+        let [_, _, parent] = self.depends_on(at)?;
         let block = self.block_mut(at);
         block.belongs = Belongs::Map;
         if block.kind() != Kind::Type {

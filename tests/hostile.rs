@@ -396,29 +396,24 @@ fn counts_that_lie_cost_nothing() {
 
 #[test]
 fn time_grows_with_the_input() {
+    let (few, many) = if cfg!(debug_assertions) { (2_000, 16_000) } else { (8_000, 64_000) };
     for (name, shape) in SHAPES {
-        let (small, large) = if cfg!(debug_assertions) {
-            (shape(1_000), shape(8_000))
-        } else {
-            (shape(8_000), shape(64_000))
-        };
+        let (small, large) = (shape(few), shape(many));
         for (what, operation) in OPERATIONS {
-            let (few, many) = (time_of(|| operation(&small)), time_of(|| operation(&large)));
+            let times = || (time_of(|| operation(&small)), time_of(|| operation(&large)));
             let growth = large.len() as u64 / small.len() as u64;
-            // Its square would be eight times as much; what is too quick to measure is linear enough.
-            assert!(
-                many < 5 * growth * few + 3_000_000,
-                "{name}: {what} takes {few} ns for {} bytes and {many} ns for {}",
-                small.len(),
-                large.len()
-            );
+            // Its square would take eight times as long. The machine may be busy with other things,
+            // but not each time.
+            let grows = |(few, many): (u64, u64)| many >= 4 * growth * few + 1_000_000;
+            let tries: Vec<_> = (0..6).map_while(|_| Some(times()).filter(|&t| grows(t))).collect();
+            assert!(tries.len() < 6, "{name}: {what} takes too long: {tries:?} ns");
         }
     }
 }
 
-/// The least time of five runs in nanoseconds.
+/// The lesser time of two runs in nanoseconds.
 fn time_of(work: impl Fn()) -> u64 {
-    let runs = (0..5).map(|_| {
+    let runs = (0..2).map(|_| {
         let start = Instant::now();
         work();
         start.elapsed().as_nanos() as u64

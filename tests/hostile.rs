@@ -399,14 +399,17 @@ fn time_grows_with_the_input() {
     let (few, many) = if cfg!(debug_assertions) { (2_000, 16_000) } else { (8_000, 64_000) };
     for (name, shape) in SHAPES {
         let (small, large) = (shape(few), shape(many));
+        let growth = large.len() / small.len();
         for (what, operation) in OPERATIONS {
-            let times = || (time_of(|| operation(&small)), time_of(|| operation(&large)));
-            let growth = large.len() as u64 / small.len() as u64;
-            // Its square would take eight times as long. The machine may be busy with other things,
-            // but not each time.
-            let grows = |(few, many): (u64, u64)| many >= 4 * growth * few + 1_000_000;
-            let tries: Vec<_> = (0..6).map_while(|_| Some(times()).filter(|&t| grows(t))).collect();
-            assert!(tries.len() < 6, "{name}: {what} takes too long: {tries:?} ns");
+            // As many small ones as make a large one: both are interrupted as often by whatever
+            // else the machine does. What grows with the square takes eight times as long.
+            let too_slow = || {
+                let parts = time_of(|| (0..growth).for_each(|_| operation(&small)));
+                let whole = time_of(|| operation(&large));
+                (whole > 4 * parts + 1_000_000).then_some((parts, whole))
+            };
+            let tries: Vec<_> = (0..5).map_while(|_| too_slow()).collect();
+            assert!(tries.len() < 5, "{name}: {what} takes too long: {tries:?} ns");
         }
     }
 }

@@ -18,6 +18,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::{Duration, Instant};
 use yroom::{Access, CloseCode, RoomName};
 
@@ -69,7 +70,7 @@ impl<R: Runtime> Site<R> {
                 Ok((stream, _)) => {
                     self.handshakes.set(self.handshakes.get() + 1);
                     let site = Rc::clone(&self);
-                    self.runtime.spawn_local(async move {
+                    self.spawn(async move {
                         site.greet(stream).await;
                         site.handshakes.set(site.handshakes.get() - 1);
                         site.handshake_over.raise();
@@ -120,13 +121,31 @@ impl<R: Runtime> Site<R> {
         }
     }
 
-    /// Does what came by mail.
-    pub(crate) fn carry_out(self: &Rc<Self>, job: Job) {
+    /// Starts a task; the shard fails if it panics.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let alarm = Alarm(Rc::clone(&self.shard));
+        self.runtime.spawn_local(async move {
+            let _alarm = alarm;
+            task.await;
+        });
+    }
+
+    /// The task that does what other threads ask for.
+    pub(crate) async fn mail(self: Rc<Self>) {
+        let mailbox = self.mailboxes[self.index].clone();
+        loop {
+            for job in poll_fn(|cx| mailbox.poll_take(cx)).await {
+                self.carry_out(job);
+            }
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, job: Job) {
         match job {
             Job::Join { stream, part, join } => match self.runtime.adopt(stream) {
                 Ok(stream) => {
                     let site = Rc::clone(self);
-                    self.runtime.spawn_local(async move { site.join(stream, part, join).await });
+                    self.spawn(async move { site.join(stream, part, join).await });
                 }
                 Err(error) => self.shard.notify(&Notice::AcceptFailed { error: &error }),
             },
@@ -163,7 +182,7 @@ impl<R: Runtime> Site<R> {
                 let deadline = Instant::now() + self.shard.timeouts().closing;
                 let sleep = self.runtime.sleep_until(deadline);
                 let shard = Rc::clone(&self.shard);
-                self.runtime.spawn_local(async move {
+                self.spawn(async move {
                     let mut closed =
                         |cx: &mut Context<'_>| link.poll_closed(cx, &mut shard.scratch());
                     let closing = async { while poll_fn(&mut closed).await.is_ok() {} };
@@ -176,7 +195,7 @@ impl<R: Runtime> Site<R> {
     fn serve(self: &Rc<Self>, conn: Conn) {
         let conn = Rc::new(conn);
         self.shard.enrol(&conn);
-        self.runtime.spawn_local(conn.serve(Rc::clone(&self.shard)));
+        self.spawn(conn.serve(Rc::clone(&self.shard)));
     }
 
     async fn refuse(&self, stream: &mut R::Stream, refusal: &Refusal) {
@@ -196,6 +215,18 @@ impl<R: Runtime> Site<R> {
             io::Result::Ok(())
         };
         before(self.runtime.sleep_until(deadline), linger).await;
+    }
+}
+
+/// Raised by a task that panics. Some runtimes would go on without it, and a shard without its drain
+/// looks alive and is not.
+struct Alarm(Rc<Shard>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail();
+        }
     }
 }
 

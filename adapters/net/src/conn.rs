@@ -113,11 +113,16 @@ impl Conn {
             return 0;
         }
         // Polled for the connection's task, so that it is the one to go on if this would block.
-        let Some(task) = state.task.clone() else {
+        let Some(task) = state.task.take() else {
             state.sending = Sending::Blocked;
             return 0;
         };
-        state.flush(&mut Context::from_waker(&task), scratch)
+        let bytes = state.flush(&mut Context::from_waker(&task), scratch);
+        if state.phase == Phase::Gone {
+            task.wake_by_ref();
+        }
+        state.task = Some(task);
+        bytes
     }
 
     /// Closes after what was queued; false if that has begun before.

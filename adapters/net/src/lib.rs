@@ -2,6 +2,41 @@
 //!
 //! [`Server`] is a WebSocket server for any program: it brings its own threads, and asks for no
 //! async. Which runtime it uses inside is a type parameter: [`Runtime`] is the little it needs of one.
+//!
+//! ```
+//! use yroom::Config;
+//! use yroom_net::{Server, runtime};
+//!
+//! # #[cfg(feature = "smol")]
+//! # fn main() -> std::io::Result<()> {
+//! let server = Server::<runtime::Smol>::new(Config::default()).bind("127.0.0.1:0")?;
+//! println!("Yjs clients connect to ws://{}/<room>", server.local_addr());
+//! # server.stopper().stop();
+//! let farewell = server.join(); // until somebody uses `server.stopper()`
+//! assert!(farewell.is_clean(), "everything accepted is stored");
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "smol"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Threads
+//!
+//! A *shard* is a thread with a [`Hub`](yroom::Hub), its rooms' connections, an executor and, on
+//! tokio, a reactor of its own. A room's name decides its shard; a socket whose request another shard
+//! has read moves there. Shards do not talk to each other, and nothing is locked, allocated or woken
+//! for a single delivery: frames that come in one turn of the executor go to the hub together, and
+//! what the hub wants sent goes to each connection in one write.
+//!
+//! # Limits
+//!
+//! A request has [5 s](Timeouts), 16 KiB, 64 headers and a target of 4 KiB; at most 1,024 in each
+//! shard are being read. A WebSocket message has [`Limits::frame_bytes`](yroom::Limits); text is
+//! closed with 1003. A peer of which nothing is heard for 25 s is pinged and has 10 s to answer. A
+//! connection that waits holds no buffers; what a slow one has not taken yet it shares with the others
+//! of its room. A panic in a store or an observer ends its shard, and the observer is
+//! [told](Notice::ShardFailed).
+//!
 //! The [`client`] keeps an application's `yrs::Doc` in sync with a room of a server.
 #![forbid(unsafe_code)]
 
@@ -26,4 +61,4 @@ mod ws;
 pub use client::connect;
 pub use http::Refusal;
 pub use runtime::Runtime;
-pub use server::{Farewell, Notice, Running, Server, Timeouts};
+pub use server::{Farewell, Notice, Running, Server, Stopper, Timeouts};

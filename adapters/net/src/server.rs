@@ -5,7 +5,6 @@ use crate::http::Refusal;
 use crate::mailbox::Mailbox;
 use crate::runtime::Runtime;
 use crate::shard::{Parts, Shard};
-use crate::signal::Signal;
 use crate::store::{MemoryStore, Store};
 use futures_io::{AsyncRead, AsyncWrite};
 use std::cell::Cell;
@@ -45,7 +44,9 @@ pub enum Notice<'a> {
         /// Why.
         error: &'a io::Error,
     },
-    /// A shard ended that should not have: its rooms are not served any more.
+    /// A thread panicked and its rooms are not served any more: what a store, an observer or this
+    /// library did wrong. Its peers are cut off, nothing durable is lost, and the best that a program
+    /// can do is to start anew.
     ShardFailed {
         /// Which thread.
         shard: usize,
@@ -233,17 +234,24 @@ impl Running {
         let _ = home.push(Job::Upgraded { stream: Box::new(stream), part, room, access });
     }
 
-    /// Stops accepting, stores what was accepted, closes everybody with 1012, closes the store.
-    /// Blocks until that is done, at most for [`Timeouts::drain`] and the store's own time.
-    pub fn shutdown(mut self) -> Farewell {
-        self.end()
+    /// What ends it from elsewhere: from a signal handler's thread, say.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { mailboxes: Arc::clone(&self.mailboxes) }
     }
 
-    fn end(&mut self) -> Farewell {
-        for mailbox in self.mailboxes.iter() {
-            // A shard that has ended already needs no telling.
-            let _ = mailbox.push(Job::Stop);
-        }
+    /// Stops accepting, stores what was accepted, closes everybody with 1012, closes the store.
+    /// Blocks until that is done, at most for [`Timeouts::drain`] and the store's own time.
+    pub fn shutdown(self) -> Farewell {
+        self.stopper().stop();
+        self.join()
+    }
+
+    /// Blocks until somebody has stopped it, and it has ended as [`shutdown`](Self::shutdown) says.
+    pub fn join(mut self) -> Farewell {
+        self.ended()
+    }
+
+    fn ended(&mut self) -> Farewell {
         let mut sum = Farewell::default();
         if self.threads.is_empty() {
             return sum;
@@ -260,8 +268,31 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.stopper().stop();
         // Whoever wants to know calls `shutdown`.
-        let _ = self.end();
+        let _ = self.ended();
+    }
+}
+
+/// Ends a server; clones end the same one.
+#[derive(Clone)]
+pub struct Stopper {
+    mailboxes: Arc<[Mailbox<Job>]>,
+}
+
+impl Stopper {
+    /// Has the server end, and does not wait for it.
+    pub fn stop(&self) {
+        for mailbox in self.mailboxes.iter() {
+            // A shard that has ended already needs no telling.
+            let _ = mailbox.push(Job::Stop);
+        }
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
     }
 }
 
@@ -283,58 +314,49 @@ struct Start {
 
 impl Start {
     fn run<R: Runtime>(self) -> Farewell {
-        let (started, index) = (self.started.clone(), self.index);
-        let mailbox = self.mailboxes[index].clone();
-        let observer = Arc::clone(&self.parts.observer);
-        let failure = Failure { shard: index, observer, armed: Cell::new(true) };
-        let result = R::block_on_local(|runtime| self.main(runtime));
-        mailbox.close();
-        match result {
-            Ok(Ok(farewell)) => {
-                failure.armed.set(false);
+        let started = self.started.clone();
+        let watch = Watch {
+            shard: self.index,
+            mailbox: self.mailboxes[self.index].clone(),
+            observer: Arc::clone(&self.parts.observer),
+            expected: Cell::new(false),
+        };
+        match R::block_on_local(|runtime| self.main(runtime)) {
+            Ok(Ok(Some(farewell))) => {
+                watch.expected.set(true);
                 farewell
             }
+            Ok(Ok(None)) => Farewell { unsaved: 0, unfinished: 1 },
             Ok(Err(error)) | Err(error) => {
-                failure.armed.set(false);
+                watch.expected.set(true);
                 let _ = started.send(Err(error));
                 Farewell { unsaved: 0, unfinished: 1 }
             }
         }
     }
 
-    /// A shard's life, from its first task to its last connection.
-    async fn main<R: Runtime>(self, runtime: R) -> io::Result<Farewell> {
+    /// A shard's life, from its first task to its last connection; nothing if it failed.
+    async fn main<R: Runtime>(self, runtime: R) -> io::Result<Option<Farewell>> {
         let listener = runtime.listen(self.listener)?;
         let drain_time = self.parts.timeouts.drain;
         let shard = Rc::new(Shard::new(self.config, self.parts));
         let site = Site::new(runtime.clone(), Rc::clone(&shard), self.index, self.mailboxes);
         let site = Rc::new(site);
-        let stopped = Rc::new(Signal::default());
 
-        runtime.spawn_local(Rc::clone(&shard).drain());
-        runtime.spawn_local(Rc::clone(&shard).answers());
-        runtime.spawn_local(timer(runtime.clone(), Rc::clone(&shard)));
-        runtime.spawn_local(mail(Rc::clone(&site), Rc::clone(&stopped)));
+        site.spawn(Rc::clone(&shard).drain());
+        site.spawn(Rc::clone(&shard).answers());
+        site.spawn(timer(runtime.clone(), Rc::clone(&shard)));
+        site.spawn(Rc::clone(&site).mail());
         let _ = self.started.send(Ok(()));
 
         // Dropped with the listener when the shard stops.
-        before(stopped.wait(), Rc::clone(&site).accept(listener)).await;
+        before(shard.stopped(), Rc::clone(&site).accept(listener)).await;
         let deadline = runtime.sleep_until(Instant::now() + drain_time);
         let ended = before(deadline, shard.ended()).await;
-        Ok(Farewell { unsaved: shard.unsaved(), unfinished: usize::from(ended.is_none()) })
-    }
-}
-
-/// The task that does what other threads ask for.
-async fn mail<R: Runtime>(site: Rc<Site<R>>, stopped: Rc<Signal>) {
-    let mailbox = site.mailboxes[site.index].clone();
-    loop {
-        for job in poll_fn(|cx| mailbox.poll_take(cx)).await {
-            if matches!(job, Job::Stop) {
-                stopped.raise();
-            }
-            site.carry_out(job);
+        if shard.has_failed() {
+            return Ok(None);
         }
+        Ok(Some(Farewell { unsaved: shard.unsaved(), unfinished: usize::from(ended.is_none()) }))
     }
 }
 
@@ -351,16 +373,18 @@ async fn timer<R: Runtime>(runtime: R, shard: Rc<Shard>) {
     }
 }
 
-/// Tells the observer if the thread unwinds.
-struct Failure {
+/// Sees a shard's thread end, in order or by a panic.
+struct Watch {
     shard: usize,
+    mailbox: Mailbox<Job>,
     observer: Observer,
-    armed: Cell<bool>,
+    expected: Cell<bool>,
 }
 
-impl Drop for Failure {
+impl Drop for Watch {
     fn drop(&mut self) {
-        if self.armed.get() {
+        self.mailbox.close();
+        if !self.expected.get() {
             (self.observer)(&Notice::ShardFailed { shard: self.shard });
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct Shard {
     dirty: Signal,
     /// There is an earlier deadline than the timer waits for.
     earlier: Signal,
+    /// It is to accept no more.
+    stop: Signal,
     /// A connection has gone or an output was drained, while somebody waits for the end.
     ending: Signal,
     phase: Cell<Phase>,
@@ -56,6 +58,8 @@ pub(crate) struct Parts {
 enum Phase {
     Serving,
     Stopping,
+    /// A task panicked: the hub may be in the middle of something.
+    Failed,
 }
 
 struct Core {
@@ -81,6 +85,7 @@ impl Shard {
             core: RefCell::new(core),
             dirty: Signal::default(),
             earlier: Signal::default(),
+            stop: Signal::default(),
             ending: Signal::default(),
             phase: Cell::new(Phase::Serving),
             armed: Cell::new(Timestamp::ZERO),
@@ -166,14 +171,34 @@ impl Shard {
 
     /// Lets nobody in any more, and has the hub end what it has.
     pub(crate) fn stop(&self) {
+        if self.phase.get() != Phase::Serving {
+            return;
+        }
         self.phase.set(Phase::Stopping);
+        self.stop.raise();
         self.core.borrow_mut().hub.shutdown(self.now());
         self.dirty.raise();
     }
 
-    /// Waits until everything is stored and everybody has gone.
+    /// It cannot go on.
+    pub(crate) fn fail(&self) {
+        self.phase.set(Phase::Failed);
+        self.stop.raise();
+        self.ending.raise();
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.phase.get() == Phase::Failed
+    }
+
+    /// Waits until it is to accept no more.
+    pub(crate) async fn stopped(&self) {
+        self.stop.wait().await;
+    }
+
+    /// Waits until everything is stored and everybody has gone, or it has failed.
     pub(crate) async fn ended(&self) {
-        loop {
+        while !self.has_failed() {
             {
                 let core = self.core.borrow();
                 if core.hub.is_drained() && core.conns.is_empty() {

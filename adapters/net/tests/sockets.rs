@@ -59,6 +59,8 @@ suite! {
     a_peer_that_reads_nothing_holds_nobody_up_and_catches_up
     a_socket_that_is_upgraded_already_is_served
     a_peer_that_vanishes_is_noticed
+    a_store_that_panics_ends_its_shard_and_is_told
+    a_server_is_stopped_from_elsewhere
 }
 
 const FAST: Timeouts = Timeouts {
@@ -515,6 +517,51 @@ fn a_peer_that_vanishes_is_noticed<R: Runtime>() {
     eventually(|| left.load(Ordering::SeqCst) == 1);
     bob.stream.write_all(&frame(CLOSE, &[])).unwrap();
     eventually(|| left.load(Ordering::SeqCst) == 2);
+}
+
+fn a_store_that_panics_ends_its_shard_and_is_told<R: Runtime>() {
+    #[derive(Debug)]
+    struct Panics(MemoryStore);
+    impl Store for Panics {
+        fn submit(&self, op: StoreOp, reply: Reply) {
+            assert!(!matches!(op, StoreOp::Append(_)), "as a test wants it");
+            self.0.submit(op, reply);
+        }
+
+        fn close(&self) {}
+    }
+    let failed = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&failed);
+    let server = Server::<R>::new(Config::default())
+        .threads(1)
+        .store(Arc::new(Panics(MemoryStore::new())))
+        .observe(move |notice| {
+            if matches!(notice, Notice::ShardFailed { shard: 0 }) {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let addr = server.local_addr();
+    let (mut ann, _) = Peer::join(addr, "room");
+    ann.update(&typing(1, 0, "too much"));
+    while !matches!(ann.next(), Got::End) {}
+    eventually(|| failed.load(Ordering::SeqCst) == 1);
+    assert!(TcpStream::connect(addr).is_err(), "it looks alive");
+    assert_eq!(server.shutdown().unfinished, 1);
+}
+
+fn a_server_is_stopped_from_elsewhere<R: Runtime>() {
+    let server = start::<R>();
+    let stopper = server.stopper();
+    let (mut ann, _) = Peer::join(server.local_addr(), "room");
+    let elsewhere = thread::spawn(move || {
+        stopper.clone().stop();
+        stopper.stop();
+    });
+    assert_eq!(ann.wait_for_close().0, 1012);
+    assert!(server.join().is_clean());
+    elsewhere.join().unwrap();
 }
 
 fn eventually(mut condition: impl FnMut() -> bool) {

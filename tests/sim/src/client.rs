@@ -214,6 +214,11 @@ impl Client {
         self.doc.transact().state_vector().encode_v1()
     }
 
+    /// The whole document as an update.
+    pub(crate) fn whole(&self) -> Vec<u8> {
+        self.doc.transact().encode_diff_v1(&StateVector::default())
+    }
+
     /// Its own clock.
     pub(crate) fn clock(&self) -> u32 {
         self.doc.transact().state_vector().get(&yrs::block::ClientID::new(self.id))

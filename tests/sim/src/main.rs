@@ -1,4 +1,5 @@
-//! Runs seeds: `run --seeds N [--seed-from S] [--twice]`, or `replay SEED`.
+//! Runs seeds: `run --seeds N [--seed-from S] [--twice]`, or `replay SEED`; `corpus DIR` writes the
+//! inputs that the fuzzers begin with.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,13 +29,31 @@ fn main() -> ExitCode {
             Some(seed) => replay(seed),
             None => usage(),
         },
+        Some("corpus") => match args.get(1) {
+            Some(dir) => corpus(std::path::Path::new(dir)),
+            None => usage(),
+        },
         Some(_) | None => usage(),
     }
+}
+
+fn corpus(dir: &std::path::Path) -> ExitCode {
+    for (target, name, bytes) in yroom_sim::targets::seeds() {
+        let dir = dir.join(target);
+        let written = std::fs::create_dir_all(&dir)
+            .and_then(|()| std::fs::write(dir.join(format!("seed-{name}")), bytes));
+        if let Err(error) = written {
+            eprintln!("{}: {error}", dir.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn usage() -> ExitCode {
     eprintln!("run --seeds N [--seed-from S] [--threads T] [--twice] [--stop-after F] [--tell]");
     eprintln!("replay SEED");
+    eprintln!("corpus DIR");
     ExitCode::from(2)
 }
 

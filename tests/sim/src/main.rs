@@ -21,6 +21,7 @@ fn main() -> ExitCode {
                 threads: number("--threads").unwrap_or(2).clamp(1, 64),
                 twice: args.iter().any(|arg| arg == "--twice"),
                 tell: args.iter().any(|arg| arg == "--tell"),
+                shrink: args.iter().all(|arg| arg != "--no-shrink"),
                 stop_after: number("--stop-after").unwrap_or(5),
             };
             plan.run()
@@ -51,7 +52,9 @@ fn corpus(dir: &std::path::Path) -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("run --seeds N [--seed-from S] [--threads T] [--twice] [--stop-after F] [--tell]");
+    eprintln!(
+        "run --seeds N [--seed-from S] [--threads T] [--twice] [--stop-after F] [--tell] [--no-shrink]"
+    );
     eprintln!("replay SEED");
     eprintln!("corpus DIR");
     ExitCode::from(2)
@@ -64,6 +67,7 @@ struct Plan {
     twice: bool,
     stop_after: u64,
     tell: bool,
+    shrink: bool,
 }
 
 #[derive(Default)]
@@ -120,7 +124,11 @@ impl Plan {
         sums.simulated_seconds.fetch_add(simulated.as_secs(), Ordering::Relaxed);
         if let Some(broken) = broken {
             sums.failures.fetch_add(1, Ordering::Relaxed);
-            report(seed, &broken, self.tell);
+            if self.shrink {
+                report(seed, &broken, self.tell);
+            } else {
+                println!("SEED={seed} {broken}");
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::server::{Server, room_name};
 use super::{Due, World};
 use crate::client::{Shape, shape};
-use crate::op::{Edit, Role};
+use crate::op::{Edit, Present, Role};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use yroom::{Durability, Timestamp};
@@ -199,7 +199,19 @@ impl World {
 
     /// Who is here is known to all, also to a newcomer, and nobody else is.
     fn check_presence(&mut self) {
+        for client in self.active() {
+            self.present(client, Present::Here);
+        }
         self.advance(GHOSTS_GONE_WITHIN);
+        // Who goes in good order is gone at once.
+        for room in 0..self.rooms() {
+            let active = self.active().into_iter();
+            let mut all = active.filter(|client| self.clients[*client].room == room);
+            let Some(leaver) = all.next_back() else { continue };
+            self.leave(leaver);
+            self.clients[leaver].banned = true;
+        }
+        self.advance(Duration::from_millis(500));
         let present = self.active();
         let probes: Vec<usize> =
             (0..self.rooms()).map(|room| self.add_client(room, Role::Observer)).collect();

@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    fn present(&mut self, client: usize, present: Present) {
+    pub(super) fn present(&mut self, client: usize, present: Present) {
         let who = &mut self.clients[client];
         let state = match present {
             Present::Here => Some(format!("{{\"at\":{}}}", who.rng.below(1 << 20))),

@@ -85,6 +85,7 @@ mod error;
 mod hub;
 mod io;
 mod journal;
+mod json;
 mod peer;
 #[cfg(feature = "provider")]
 pub mod provider;

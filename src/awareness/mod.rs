@@ -8,19 +8,18 @@
 //! A state that goes leaves its clock behind for [`REMEMBERED_FOR`], so that a late echo of it is
 //! not taken for news.
 
-pub(crate) mod json;
 #[cfg(test)]
 mod tests;
 
 use crate::config::Limits;
 use crate::error::{Fault, FaultKind};
 use crate::io::ConnId;
+use crate::json::{self, NotJson};
 use crate::time::Timestamp;
 use crate::update::ClientId;
 use crate::wire::awareness::{Entries, Entry, GONE, entries, write};
 use crate::wire::{WireError, varint};
 use bytes::Bytes;
-use json::NotJson;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -352,7 +351,10 @@ fn check(announced: Entries<'_>, limits: &Limits) -> Result<(), Fault> {
     for entry in announced {
         let entry = entry.map_err(malformed)?;
         if entry.json.len() <= limits.awareness_state_bytes
-            && json::check(entry.json) == Err(NotJson::Invalid)
+            && matches!(
+                json::check(entry.json.as_bytes(), json::MAX_DEPTH),
+                Err((_, NotJson::Syntax(_)))
+            )
         {
             let reason = format!("the awareness state of client {} is no JSON", entry.client.0);
             return Err(Fault::new(FaultKind::Malformed, reason));
@@ -366,7 +368,8 @@ fn malformed(error: WireError) -> Fault {
 }
 
 fn fits(json: &str, limits: &Limits) -> bool {
-    json.len() <= limits.awareness_state_bytes && json::check(json).is_ok()
+    json.len() <= limits.awareness_state_bytes
+        && json::check(json.as_bytes(), json::MAX_DEPTH).is_ok()
 }
 
 /// Whether a state is JSON's `null`.

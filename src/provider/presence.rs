@@ -1,8 +1,8 @@
 //! Who else is here, and who we are.
 
 use super::io::PresenceChange;
-use crate::awareness::json;
 use crate::config::Limits;
+use crate::json;
 use crate::time::Timestamp;
 use crate::update::ClientId;
 use crate::wire::awareness::{Entry, GONE, entries, write};
@@ -163,7 +163,8 @@ impl PresenceChange {
 
 /// Whether a state is JSON within the limits.
 pub(super) fn fits(state: &str, limits: &Limits) -> bool {
-    state.len() <= limits.awareness_state_bytes && json::check(state).is_ok()
+    state.len() <= limits.awareness_state_bytes
+        && json::check(state.as_bytes(), json::MAX_DEPTH).is_ok()
 }
 
 fn is_gone(state: &str) -> bool {

@@ -1,9 +1,8 @@
 //! The kinds of content, how long each is, and where it can be cut.
 
-use super::Limit;
-use super::UpdateError;
-use super::json;
 use super::read::{Check, Reader};
+use super::{Limit, UpdateError};
+use crate::json::{self, NotJson};
 use smallvec::SmallVec;
 
 /// What a struct holds, by its number on the wire.
@@ -135,8 +134,15 @@ fn json(reader: &mut Reader<'_>, check: Check) -> Result<(), UpdateError> {
     let text = reader.string(check)?;
     match check {
         Check::Bounds => Ok(()),
-        Check::All(depth) => json::validate(text, reader.at() - text.len(), depth),
+        Check::All(depth) => valid_json(text, reader.at() - text.len(), depth),
     }
+}
+
+fn valid_json(text: &[u8], offset: usize, depth: usize) -> Result<(), UpdateError> {
+    json::check(text, depth).map_err(|(at, why)| match why {
+        NotJson::Syntax(expected) => UpdateError::malformed(offset + at, expected),
+        NotJson::TooDeep => UpdateError::Limit(Limit::TooDeep),
+    })
 }
 
 fn json_or_undefined(reader: &mut Reader<'_>, check: Check) -> Result<(), UpdateError> {
@@ -144,7 +150,7 @@ fn json_or_undefined(reader: &mut Reader<'_>, check: Check) -> Result<(), Update
     match check {
         Check::Bounds => Ok(()),
         Check::All(_) if text == b"undefined" => Ok(()),
-        Check::All(depth) => json::validate(text, reader.at() - text.len(), depth),
+        Check::All(depth) => valid_json(text, reader.at() - text.len(), depth),
     }
 }
 

@@ -12,7 +12,6 @@ mod content;
 mod delete_set;
 mod diff;
 mod error;
-mod json;
 mod merge;
 mod nesting;
 mod read;

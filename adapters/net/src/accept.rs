@@ -2,7 +2,7 @@
 //! shard that has the room.
 
 use crate::conn::Conn;
-use crate::http::{self, Join, Refusal, Request};
+use crate::http::{self, Doorkeeper, Join, Refusal, Request};
 use crate::link::{Duplex, Link};
 use crate::mailbox::Mailbox;
 use crate::runtime::Runtime;
@@ -13,7 +13,7 @@ use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,11 +67,11 @@ impl<R: Runtime> Site<R> {
                 continue;
             }
             match R::accept(&listener).await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     self.handshakes.set(self.handshakes.get() + 1);
                     let site = Rc::clone(&self);
                     self.spawn(async move {
-                        site.greet(stream).await;
+                        site.greet(stream, peer).await;
                         site.handshakes.set(site.handshakes.get() - 1);
                         site.handshake_over.raise();
                     });
@@ -86,11 +86,16 @@ impl<R: Runtime> Site<R> {
     }
 
     /// Reads the request and answers it, or hands it on.
-    async fn greet(self: &Rc<Self>, mut stream: R::Stream) {
+    async fn greet(self: &Rc<Self>, mut stream: R::Stream, peer: SocketAddr) {
         // A socket that is gone already says so when it is read.
         let _ = R::set_nodelay(&stream);
         let deadline = Instant::now() + self.shard.timeouts().handshake;
-        let head = before(self.runtime.sleep_until(deadline), read_request(&mut stream)).await;
+        let head = before(self.runtime.sleep_until(deadline), read_head(&mut stream)).await;
+        let head = head.map(|read| {
+            let Some((head, part)) = read? else { return Ok(None) };
+            let (admit, now) = (self.shard.admit(), self.shard.now());
+            http::judge(&head, &Doorkeeper { admit, peer, now }).map(|asked| Some((asked, part)))
+        });
         match head {
             Some(Ok(Some((Request::Join(join), part)))) => self.dispatch(stream, part, join).await,
             Some(Ok(Some((Request::Health, _)))) => {
@@ -158,7 +163,7 @@ impl<R: Runtime> Site<R> {
 
     /// Makes a socket a peer, or says why not while it still speaks HTTP.
     async fn join(self: &Rc<Self>, mut stream: R::Stream, part: Vec<u8>, join: Join) {
-        match self.shard.open(&join.room, Access::FULL) {
+        match self.shard.open(&join.room, join.access) {
             Ok(id) => {
                 let link = Link::new(Box::new(stream), join.response(), self.shard.limits());
                 self.serve(Conn::new(id, link, part, self.shard.now()));
@@ -241,8 +246,8 @@ pub(crate) fn shard_of(room: &RoomName, shards: usize) -> usize {
     ((hash ^ (hash >> 32)) % shards as u64) as usize
 }
 
-/// The request, and what came after it; nothing if the peer went away instead.
-async fn read_request<S>(stream: &mut S) -> Result<Option<(Request, Vec<u8>)>, Refusal>
+/// A request's head, and what came after it; nothing if the peer went away instead.
+async fn read_head<S>(stream: &mut S) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal>
 where
     S: futures_io::AsyncRead + Unpin,
 {
@@ -256,7 +261,7 @@ where
         }
         if let Some(end) = http::head_end(&bytes, seen)? {
             let part = bytes.split_off(end);
-            return Ok(Some((http::judge(&bytes)?, part)));
+            return Ok(Some((bytes, part)));
         }
     }
 }

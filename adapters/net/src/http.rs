@@ -3,8 +3,9 @@
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 use std::borrow::Cow;
-use std::fmt::Write;
-use yroom::{InvalidRoomName, Reject, RoomName};
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
+use yroom::{Access, InvalidRoomName, Reject, RoomName, Timestamp};
 
 /// The longest request head; over it 431. Default of most servers is 8 to 16 KiB.
 pub(crate) const HEAD_BYTES: usize = 16 << 10;
@@ -26,7 +27,67 @@ pub(crate) enum Request {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Join {
     pub(crate) room: RoomName,
+    pub(crate) access: Access,
     accept: String,
+}
+
+/// Somebody who asks to come into a room, before the WebSocket is one; see
+/// [`Server::admit`](crate::Server::admit).
+pub struct Arrival<'a> {
+    room: &'a RoomName,
+    query: Option<&'a str>,
+    headers: &'a [httparse::Header<'a>],
+    peer: SocketAddr,
+    now: Timestamp,
+}
+
+impl Arrival<'_> {
+    /// Which room.
+    pub fn room(&self) -> &RoomName {
+        self.room
+    }
+
+    /// What stands after the target's `?`, as it is.
+    pub fn query(&self) -> Option<&str> {
+        self.query
+    }
+
+    /// A parameter of the query, as it is: a token that is not percent-encoded, for instance.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let pairs = self.query?.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().find_map(|(found, value)| (found == name).then_some(value))
+    }
+
+    /// The value of a header, whose name's case does not matter; none if it is there twice, as it is
+    /// not clear then which one counts.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let mut values = values(self.headers, name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// From where the connection comes: the client, or a proxy.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The server's clock, for [`Access::expires_at`].
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+/// Without the query and the headers, in which there may be secrets.
+impl fmt::Debug for Arrival<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival").field("room", self.room).finish_non_exhaustive()
+    }
+}
+
+/// Who decides about arrivals, and what is known of one besides its request.
+pub(crate) struct Doorkeeper<'a> {
+    pub(crate) admit: &'a dyn Fn(&Arrival<'_>) -> Result<Access, Refusal>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) now: Timestamp,
 }
 
 impl Join {
@@ -117,8 +178,8 @@ pub(crate) fn head_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refus
     Ok(end)
 }
 
-/// Reads a whole request head.
-pub(crate) fn judge(head: &[u8]) -> Result<Request, Refusal> {
+/// Reads a whole request head, and asks whether who sent it may come in.
+pub(crate) fn judge(head: &[u8], door: &Doorkeeper<'_>) -> Result<Request, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
@@ -137,7 +198,11 @@ pub(crate) fn judge(head: &[u8]) -> Result<Request, Refusal> {
         let refusal = Refusal::new(405, "only GET is served here, to open a WebSocket");
         return Err(refusal.with_header("Allow: GET\r\n"));
     }
-    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let target = target.split('#').next().unwrap_or_default();
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
     if !has_token(request.headers, "upgrade", "websocket") {
         if path == "/healthz" {
             return Ok(Request::Health);
@@ -147,7 +212,11 @@ pub(crate) fn judge(head: &[u8]) -> Result<Request, Refusal> {
     }
     let accept = upgrade_key(&request)?;
     let room = path.strip_prefix('/').ok_or_else(|| malformed("its path has no leading slash"))?;
-    Ok(Request::Join(Join { room: RoomName::new(room)?, accept }))
+    let room = RoomName::new(room)?;
+    let Doorkeeper { admit, peer, now } = *door;
+    let arrival = Arrival { room: &room, query, headers: request.headers, peer, now };
+    let access = admit(&arrival)?;
+    Ok(Request::Join(Join { room, access, accept }))
 }
 
 /// Checks what RFC 6455 §4.2.1 asks of a client's handshake, and answers its key.
@@ -251,7 +320,13 @@ mod tests {
     fn ask(line: &str, headers: &str) -> Result<Request, Refusal> {
         let head = format!("{line}\r\n{headers}\r\n");
         let end = head_end(head.as_bytes(), 0)?.expect("a whole head");
-        judge(&head.as_bytes()[..end])
+        let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+        let admit = |arrival: &Arrival<'_>| match arrival.parameter("token") {
+            Some("bad") => Err(Refusal::new(401, "that token is not good")),
+            _ => Ok(Access::FULL),
+        };
+        let door = Doorkeeper { admit: &admit, peer, now: Timestamp::ZERO };
+        judge(&head.as_bytes()[..end], &door)
     }
 
     fn room(line: &str) -> String {
@@ -278,6 +353,24 @@ mod tests {
     fn the_key_is_answered_as_in_the_rfc() {
         let Ok(Request::Join(join)) = ask("GET /r HTTP/1.1", UPGRADE) else { panic!() };
         assert_eq!(join.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn who_is_not_admitted_gets_the_doorkeepers_answer() {
+        assert_eq!(status("GET /r?a=b&token=bad HTTP/1.1", UPGRADE), 401);
+        assert_eq!(room("GET /r?atoken=bad&token=good HTTP/1.1"), "r");
+    }
+
+    #[test]
+    fn a_header_that_is_there_twice_has_no_value() {
+        let (room, peer) = (RoomName::new("r").unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)));
+        let header = |name, value| httparse::Header { name, value };
+        let headers = [header("A", b"1"), header("B", b"2"), header("b", b"3")];
+        let now = Timestamp::ZERO;
+        let arrival = Arrival { room: &room, query: None, headers: &headers, peer, now };
+        assert_eq!(arrival.header("a"), Some(&b"1"[..]));
+        assert_eq!(arrival.header("b"), None);
+        assert_eq!(arrival.parameter("token"), None);
     }
 
     #[test]

@@ -59,6 +59,6 @@ mod ws;
     any(feature = "smol", feature = "tokio", feature = "async-std")
 ))]
 pub use client::connect;
-pub use http::Refusal;
+pub use http::{Arrival, Refusal};
 pub use runtime::Runtime;
 pub use server::{Farewell, Notice, Running, Server, Stopper, Timeouts};

@@ -1,7 +1,7 @@
 //! A server: shards on threads, a listening socket, and how it all ends.
 
 use crate::accept::{Job, Site, before, shard_of};
-use crate::http::Refusal;
+use crate::http::{Arrival, Refusal};
 use crate::mailbox::Mailbox;
 use crate::runtime::Runtime;
 use crate::shard::{Parts, Shard};
@@ -54,6 +54,7 @@ pub enum Notice<'a> {
 }
 
 pub(crate) type Observer = Arc<dyn Fn(&Notice<'_>) + Send + Sync>;
+pub(crate) type Admit = Arc<dyn Fn(&Arrival<'_>) -> Result<Access, Refusal> + Send + Sync>;
 
 /// How long a server waits for whom.
 #[derive(Clone, Debug)]
@@ -89,11 +90,13 @@ pub struct Server<R> {
     threads: usize,
     timeouts: Timeouts,
     observer: Observer,
+    admit: Admit,
     runtime: PhantomData<fn() -> R>,
 }
 
 impl<R: Runtime> Server<R> {
-    /// A server with a memory store, a thread for each core and nobody who observes.
+    /// A server with a memory store and a thread for each core, that everybody may use and nobody
+    /// observes.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -101,6 +104,7 @@ impl<R: Runtime> Server<R> {
             threads: thread::available_parallelism().map_or(1, usize::from),
             timeouts: Timeouts::default(),
             observer: Arc::new(|_| {}),
+            admit: Arc::new(|_| Ok(Access::FULL)),
             runtime: PhantomData,
         }
     }
@@ -123,6 +127,17 @@ impl<R: Runtime> Server<R> {
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// Who may come in, and what for; a refusal is answered with its status before the connection is a
+    /// WebSocket. Called on the shards' threads: it has to be quick.
+    #[must_use]
+    pub fn admit(
+        mut self,
+        admit: impl Fn(&Arrival<'_>) -> Result<Access, Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        self.admit = Arc::new(admit);
         self
     }
 
@@ -160,6 +175,7 @@ impl<R: Runtime> Server<R> {
                     timeouts: self.timeouts.clone(),
                     limits: self.config.limits.clone(),
                     observer: Arc::clone(&self.observer),
+                    admit: Arc::clone(&self.admit),
                 },
                 listener: listener.try_clone()?,
                 mailboxes: Arc::clone(&mailboxes),

@@ -6,8 +6,9 @@
 //! flushes each connection that it fed once: one system call with all its frames.
 
 use crate::conn::{Conn, Silence, SilenceLimits};
+use crate::http::{Arrival, Refusal};
 use crate::link::Scratch;
-use crate::server::{Notice, Observer, Timeouts};
+use crate::server::{Admit, Notice, Observer, Timeouts};
 use crate::signal::Signal;
 use crate::store::{Inbox, Store};
 use std::cell::{Cell, RefCell, RefMut};
@@ -52,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) observer: Observer,
+    pub(crate) admit: Admit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,10 @@ impl Shard {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.parts.limits
+    }
+
+    pub(crate) fn admit(&self) -> &dyn Fn(&Arrival<'_>) -> Result<Access, Refusal> {
+        &*self.parts.admit
     }
 
     /// The buffers for one connection's turn.

@@ -378,6 +378,36 @@ mod tests {
     }
 
     #[test]
+    fn no_bytes_panic_or_hold_more_than_they_are() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        for _ in 0..20_000 {
+            let (mut decoder, mut out) = (Decoder::new(2_000), Vec::new());
+            let mut fed = 0;
+            for _ in 0..random(8) {
+                // Now and then the beginning of a frame that could be good, and then anything.
+                let first = [0x82, 0x02, 0x00, 0x80, 0x89, 0x88][random(6)];
+                let mut bytes = frame(first, &vec![random(256) as u8; random(200)]);
+                for _ in 0..random(3) {
+                    let at = random(bytes.len());
+                    bytes[at] = random(256) as u8;
+                }
+                bytes.truncate(random(bytes.len() * 2));
+                fed += bytes.len();
+                decoder.decode(&mut bytes, &mut out);
+                let fragments = decoder.message.as_ref().map_or(0, BytesMut::len);
+                assert!(decoder.partial.len() + fragments <= fed.min(2_000 + HEADER_BYTES));
+                if matches!(out.last(), Some(Incoming::Breach(_))) {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
     fn each_breach_has_its_code() {
         assert_eq!(breach(vec![0x82, 0x01]), 1002, "not masked");
         assert_eq!(breach(frame(0xc2, b"")), 1002, "a reserved bit");

@@ -15,7 +15,7 @@ use support::{
 };
 use yroom::{Access, Config, Event, Limits, RoomName, StoreFault, StoreFaultKind, StoreOp};
 use yroom_net::store::{MemoryStore, Reply, Store};
-use yroom_net::{Notice, Running, Runtime, Server, Timeouts};
+use yroom_net::{Notice, Refusal, Running, Runtime, Server, Timeouts};
 
 macro_rules! suite {
     ($runtime:ident, $feature:literal, $type:ident: $($test:ident)*) => {
@@ -61,6 +61,7 @@ suite! {
     a_peer_that_vanishes_is_noticed
     a_store_that_panics_ends_its_shard_and_is_told
     a_server_is_stopped_from_elsewhere
+    who_may_only_read_changes_nothing_and_who_may_nothing_gets_an_answer
 }
 
 const FAST: Timeouts = Timeouts {
@@ -555,6 +556,38 @@ fn a_server_is_stopped_from_elsewhere<R: Runtime>() {
     assert_eq!(ann.wait_for_close().0, 1012);
     assert!(server.join().is_clean());
     elsewhere.join().unwrap();
+}
+
+fn who_may_only_read_changes_nothing_and_who_may_nothing_gets_an_answer<R: Runtime>() {
+    let server = Server::<R>::new(Config::default())
+        .admit(|arrival| match (arrival.parameter("token"), arrival.header("host")) {
+            (Some("reads"), _) => Ok(Access::READ_ONLY),
+            (Some("briefly"), _) => {
+                let expires_at = Some(arrival.now() + Duration::from_millis(300));
+                Ok(Access { expires_at, ..Access::FULL })
+            }
+            (Some("writes"), Some(b"localhost")) => {
+                assert!(arrival.peer_addr().ip().is_loopback());
+                Ok(Access::FULL)
+            }
+            _ => Err(Refusal::new(403, format!("nobody may enter {} so", arrival.room()))),
+        })
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let addr = server.local_addr();
+    let (mut reader, _) = Peer::join(addr, "room?token=reads");
+    let (mut writer, _) = Peer::join(addr, "room?token=writes");
+    reader.update(&typing(1, 0, "not allowed"));
+    writer.update(&typing(2, 0, "allowed"));
+    let seen = reader.wait_for_content("allowed");
+    assert!(seen.ends_with(&typing(2, 0, "allowed")));
+    let (_cal, all) = Peer::join(addr, "room?token=writes");
+    assert!(contains(&all, b"allowed") && !contains(&all, b"not allowed"));
+    let (status, sentence) = ask(addr, request("/room?token=other").as_bytes());
+    assert_eq!((status, sentence.trim_end()), (403, "nobody may enter room so"));
+    assert_eq!(ask(addr, request("/room").as_bytes()).0, 403);
+    let (mut brief, _) = Peer::join(addr, "room?token=briefly");
+    assert_eq!(brief.wait_for_close().0, 4401);
 }
 
 fn eventually(mut condition: impl FnMut() -> bool) {

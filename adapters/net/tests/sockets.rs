@@ -80,6 +80,12 @@ fn start_with<R: Runtime>(config: Config) -> Running {
     Server::<R>::new(config).threads(2).bind("127.0.0.1:0").expect("it binds")
 }
 
+/// A server that waits longer for a peer's end than a test does for the server's.
+fn patient<R: Runtime>(config: Config) -> Running {
+    let timeouts = Timeouts { closing: 2 * PATIENCE, ..Timeouts::default() };
+    Server::<R>::new(config).timeouts(timeouts).threads(2).bind("127.0.0.1:0").expect("it binds")
+}
+
 fn two_peers_sync_and_a_newcomer_gets_everything<R: Runtime>() {
     let server = start::<R>();
     let (mut ann, nothing) = Peer::join(server.local_addr(), "room");
@@ -120,7 +126,7 @@ fn a_text_frame_is_closed_with_1003<R: Runtime>() {
 
 fn a_frame_over_the_limit_is_closed_with_1009_though_the_peer_still_sends<R: Runtime>() {
     let limits = Limits { frame_bytes: 10_000, ..Limits::default() };
-    let server = start_with::<R>(Config { limits, ..Config::default() });
+    let server = patient::<R>(Config { limits, ..Config::default() });
     let (mut ann, _) = Peer::join(server.local_addr(), "room");
     let (mut bob, _) = Peer::join(server.local_addr(), "room");
     let (code, reason) = {
@@ -149,7 +155,7 @@ fn a_frame_over_the_limit_is_closed_with_1009_though_the_peer_still_sends<R: Run
 }
 
 fn nonsense_of_the_websocket_layer_is_closed_with_1002_and_bad_text_with_1007<R: Runtime>() {
-    let server = start::<R>();
+    let server = patient::<R>(Config::default());
     let nonsense: [(&str, Vec<u8>, u16); 7] = [
         ("an unmasked frame", vec![0x82, 0x01, 0x00], 1002),
         ("a reserved opcode", frame(3, b"x"), 1002),
@@ -190,7 +196,7 @@ fn an_unknown_message_is_ignored<R: Runtime>() {
 }
 
 fn a_bad_request_is_answered_in_words<R: Runtime>() {
-    let server = start::<R>();
+    let server = patient::<R>(Config::default());
     let addr = server.local_addr();
     let good = request("/room");
     let long_name = request(&format!("/{}", "r".repeat(256)));

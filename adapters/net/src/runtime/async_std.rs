@@ -7,11 +7,11 @@
 //! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
 
 use super::Runtime;
-use super::local::Local;
+use super::local::{Local, LocalStream, ShutWrite};
 use async_std::net;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
 /// The async-std runtime.
@@ -20,7 +20,7 @@ pub struct AsyncStd(Local);
 
 impl Runtime for AsyncStd {
     type Listener = net::TcpListener;
-    type Stream = net::TcpStream;
+    type Stream = LocalStream<net::TcpStream>;
 
     const NAME: &'static str = "async-std";
 
@@ -45,22 +45,29 @@ impl Runtime for AsyncStd {
     }
 
     async fn accept(listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddr)> {
-        listener.accept().await
+        let (stream, addr) = listener.accept().await?;
+        Ok((LocalStream(stream), addr))
     }
 
     async fn connect(&self, addr: SocketAddr) -> io::Result<Self::Stream> {
-        net::TcpStream::connect(addr).await
+        net::TcpStream::connect(addr).await.map(LocalStream)
     }
 
     fn adopt(&self, stream: TcpStream) -> io::Result<Self::Stream> {
-        Ok(stream.into())
+        Ok(LocalStream(stream.into()))
     }
 
     fn release(stream: Self::Stream) -> io::Result<TcpStream> {
-        stream.try_into()
+        stream.0.try_into()
     }
 
     fn set_nodelay(stream: &Self::Stream) -> io::Result<()> {
-        stream.set_nodelay(true)
+        stream.0.set_nodelay(true)
+    }
+}
+
+impl ShutWrite for net::TcpStream {
+    fn shut_write(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
     }
 }

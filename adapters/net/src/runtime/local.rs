@@ -1,11 +1,15 @@
-//! The executor of a thread, for runtimes that bring none of their own for tasks that stay there.
+//! What smol and async-std share: the executor of a thread, and streams that can be closed by half.
 
 #[cfg(feature = "async-std")]
 use async_executor::LocalExecutor;
+use futures_io::{AsyncRead, AsyncWrite};
 #[cfg(not(feature = "async-std"))]
 use smol::LocalExecutor;
 use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
 
 /// A handle to the executor that is run on this thread.
 ///
@@ -29,5 +33,52 @@ impl Local {
         if let Some(executor) = self.0.upgrade() {
             executor.spawn(task).detach();
         }
+    }
+}
+
+/// A stream whose closing tells the peer that nothing more comes. Theirs only flushes, and the peer
+/// would wait.
+#[derive(Debug)]
+pub struct LocalStream<S>(pub(super) S);
+
+/// Ends the sending half.
+pub trait ShutWrite {
+    /// Ends it.
+    fn shut_write(&self) -> io::Result<()>;
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for LocalStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + ShutWrite + Unpin> AsyncWrite for LocalStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.shut_write())
     }
 }

@@ -28,7 +28,7 @@ use std::time::Instant;
 pub trait Runtime: Clone + 'static {
     /// A listening socket.
     type Listener: 'static;
-    /// A connection.
+    /// A connection, whose `poll_close` ends its sending half.
     type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
 
     /// What it is called.

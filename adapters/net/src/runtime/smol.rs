@@ -1,12 +1,12 @@
 //! smol: a `LocalExecutor` for each shard, and async-io's reactor, which all threads share.
 
 use super::Runtime;
-use super::local::Local;
+use super::local::{Local, LocalStream, ShutWrite};
 use futures_util::FutureExt;
 use smol::Async;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
 /// The smol runtime.
@@ -15,7 +15,7 @@ pub struct Smol(Local);
 
 impl Runtime for Smol {
     type Listener = Async<TcpListener>;
-    type Stream = Async<TcpStream>;
+    type Stream = LocalStream<Async<TcpStream>>;
 
     const NAME: &'static str = "smol";
 
@@ -40,22 +40,29 @@ impl Runtime for Smol {
     }
 
     async fn accept(listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddr)> {
-        listener.accept().await
+        let (stream, addr) = listener.accept().await?;
+        Ok((LocalStream(stream), addr))
     }
 
     async fn connect(&self, addr: SocketAddr) -> io::Result<Self::Stream> {
-        Async::<TcpStream>::connect(addr).await
+        Async::<TcpStream>::connect(addr).await.map(LocalStream)
     }
 
     fn adopt(&self, stream: TcpStream) -> io::Result<Self::Stream> {
-        Async::new(stream)
+        Async::new(stream).map(LocalStream)
     }
 
     fn release(stream: Self::Stream) -> io::Result<TcpStream> {
-        stream.into_inner()
+        stream.0.into_inner()
     }
 
     fn set_nodelay(stream: &Self::Stream) -> io::Result<()> {
-        stream.get_ref().set_nodelay(true)
+        stream.0.get_ref().set_nodelay(true)
+    }
+}
+
+impl ShutWrite for Async<TcpStream> {
+    fn shut_write(&self) -> io::Result<()> {
+        self.get_ref().shutdown(Shutdown::Write)
     }
 }

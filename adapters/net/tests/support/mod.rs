@@ -41,7 +41,12 @@ pub(crate) fn ask(addr: SocketAddr, request: &[u8]) -> (u16, String) {
     // A server that refuses early may reset before everything is written.
     let _ = stream.write_all(request);
     let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
+    match stream.read_to_string(&mut answer) {
+        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
+            panic!("after {answer:?}: {error}")
+        }
+        Ok(_) | Err(_) => {}
+    }
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
     (status.unwrap_or_else(|| panic!("no answer: {answer:?}")), body.unwrap_or_default())

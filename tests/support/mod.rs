@@ -225,3 +225,28 @@ impl Writer {
         }
     }
 }
+
+/// A world as it is by default.
+pub fn world() -> World {
+    World::new(Config::default())
+}
+
+/// The Update message.
+pub fn frame_of(update: &[u8]) -> Bytes {
+    encode::update(update)
+}
+
+/// The Update messages among `frames`.
+pub fn updates(frames: &[Bytes]) -> Vec<Bytes> {
+    frames.iter().filter(|frame| frame.starts_with(&[0, 2])).cloned().collect()
+}
+
+/// Two synced peers in `room`, with what they were sent on the way forgotten.
+pub fn pair(world: &mut World, room: &str) -> (ConnId, ConnId) {
+    let (a, b) = (world.open(room), world.open(room));
+    for conn in [a, b] {
+        world.send(conn, Writer::new(1).step1());
+        world.take(conn);
+    }
+    (a, b)
+}

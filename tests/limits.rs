@@ -1,0 +1,248 @@
+//! What is bounded and what is not allowed: slow peers, large documents, floods, rights.
+
+mod support;
+
+use std::time::Duration;
+use support::{World, Writer, frame_of, pair, updates, world};
+use yroom::wire::encode;
+use yroom::{Access, Config, Event, Input, Limits, Presence, Rate, Seq};
+
+#[test]
+fn a_reader_sees_and_cannot_write() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    let reader = world.open_as("r", Access::READ_ONLY);
+    world.take(reader);
+    let writer = Writer::new(7);
+    world.send(a, frame_of(&writer.types("hello")));
+    assert_eq!(updates(&world.take(reader)).len(), 1);
+    world.take(b);
+    world.send(reader, writer.step2(&[0]));
+    assert!(!world.events.contains(&Event::Refused { conn: reader }), "it brought nothing new");
+    world.send(reader, frame_of(&Writer::new(8).types("mine")));
+    world.send(reader, Writer::new(9).step2(&[0]));
+    assert!(world.take(b).is_empty());
+    assert!(world.events.contains(&Event::Refused { conn: reader }));
+    let name = yroom::RoomName::new("r").expect("valid");
+    assert_eq!(world.store[&name].last(), Seq(1));
+}
+
+#[test]
+fn a_slow_peer_is_bounded_and_gets_one_diff() {
+    let limits = Limits { outbox_bytes: 2_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, b) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    world.hold_flushes = true;
+    let mut sent = 0;
+    for i in 0..500 {
+        world.send(a, frame_of(&writer.types(&format!("line {i} of many\n"))));
+        sent += world.hub.unsaved();
+    }
+    assert_eq!(sent, 0);
+    let queued = world.take(b);
+    let bytes: usize = queued.iter().map(bytes::Bytes::len).sum();
+    assert!(bytes <= 2_000, "{bytes} bytes queued");
+    assert!(world.events.contains(&Event::PeerLagging { conn: b }));
+    let reader = Writer::new(8);
+    reader.hears(&queued);
+    assert_ne!(reader.text(), writer.text());
+    world.input(Input::Flushed { conn: b, bytes });
+    let rest = world.take(b);
+    assert_eq!(rest.len(), 1);
+    reader.hears(&rest);
+    assert_eq!(reader.text(), writer.text());
+    assert!(world.events.contains(&Event::PeerCaughtUp { conn: b }));
+}
+
+#[test]
+fn who_sends_too_much_is_not_read_from_for_a_while() {
+    let frames_in = Rate { per_second: 10, burst: 20 };
+    let mut world = World::new(Config {
+        limits: Limits { frames_in, ..Limits::default() },
+        ..Config::default()
+    });
+    let (a, b) = pair(&mut world, "r");
+    world.pass(Duration::from_secs(5));
+    for _ in 0..20 {
+        world.send(a, encode::query_awareness());
+    }
+    assert_eq!(world.paused.get(&a), None, "a burst is free");
+    for _ in 0..10 {
+        world.send(a, encode::query_awareness());
+    }
+    assert_eq!(world.paused.get(&a), Some(&true));
+    assert_eq!(world.paused.get(&b), None);
+    world.pass(Duration::from_millis(999));
+    assert_eq!(world.paused.get(&a), Some(&true));
+    world.pass(Duration::from_millis(2));
+    assert_eq!(world.paused.get(&a), Some(&false));
+}
+
+#[test]
+fn a_large_document_comes_in_slices_as_it_is_taken() {
+    let limits = Limits { outbox_bytes: 4_000, slice_bytes: 2_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, _) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    let types = |world: &mut World, i: u32| {
+        let other = Writer::new(u64::from(i % 5) + 10);
+        other.hears(&[writer.step2(&[0])]);
+        let update = other.types(&format!("line {i} of many lines\n"));
+        writer.hears(&[encode::update(&update)]);
+        world.send(a, encode::update(&update));
+    };
+    (0..500).for_each(|i| types(&mut world, i));
+    let (conn, reader) = (world.open("r"), Writer::new(8));
+    world.take(conn);
+    world.hold_flushes = true;
+    world.send(conn, reader.step1());
+    for i in 500.. {
+        let frames = world.take(conn);
+        let bytes: usize = frames.iter().map(bytes::Bytes::len).sum();
+        assert!(bytes < 5_000, "{bytes} bytes at once");
+        if frames.is_empty() {
+            break;
+        }
+        reader.hears(&frames);
+        // What is typed meanwhile is not missed.
+        if i < 505 {
+            world.hold_flushes = false;
+            types(&mut world, i);
+            world.hold_flushes = true;
+        }
+        world.input(Input::Flushed { conn, bytes });
+    }
+    assert_eq!(reader.text(), writer.text());
+    assert!(world.events.contains(&Event::PeerSynced { conn }));
+}
+
+#[test]
+fn a_delete_set_larger_than_a_slice_is_brought_once() {
+    let limits = Limits { outbox_bytes: 4_000, slice_bytes: 500, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, _) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    for _ in 0..400 {
+        world.send(a, frame_of(&writer.types("ab")));
+    }
+    {
+        use yrs::{Text, Transact};
+        let text = writer.doc.get_or_insert_text("text");
+        for at in 0..400 {
+            let mut txn = writer.doc.transact_mut();
+            text.remove_range(&mut txn, at, 1);
+            let update = txn.encode_update_v1();
+            drop(txn);
+            world.send(a, frame_of(&update));
+        }
+    }
+    let (conn, reader) = (world.open("r"), Writer::new(8));
+    world.take(conn);
+    world.hold_flushes = true;
+    world.send(conn, reader.step1());
+    for _ in 0..100 {
+        let frames = world.take(conn);
+        if frames.is_empty() {
+            break;
+        }
+        let bytes = frames.iter().map(bytes::Bytes::len).sum();
+        reader.hears(&frames);
+        world.input(Input::Flushed { conn, bytes });
+    }
+    assert_eq!(world.take(conn), [] as [bytes::Bytes; 0], "it comes to an end");
+    assert_eq!(reader.text(), writer.text());
+    assert!(world.events.contains(&Event::PeerSynced { conn }));
+}
+
+#[test]
+fn what_is_larger_than_an_outbox_still_reaches_who_has_taken_all() {
+    let limits = Limits { outbox_bytes: 2_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, b) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    let frame = frame_of(&writer.types(&"much ".repeat(1_000)));
+    world.send(a, frame.clone());
+    assert_eq!(world.take(b), [frame], "at once: no flush would call it back later");
+    assert!(!world.events.contains(&Event::PeerLagging { conn: b }));
+}
+
+#[test]
+fn who_asks_and_takes_nothing_gets_one_answer_for_all_its_questions() {
+    let limits = Limits { outbox_bytes: 2_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, b) = pair(&mut world, "r");
+    world.send(a, frame_of(&Writer::new(7).types(&"much ".repeat(1_000))));
+    world.send(a, encode::awareness(&[1, 7, 1, 2, b'{', b'}']));
+    world.take(b);
+    world.hold_flushes = true;
+    for number in 0..100 {
+        world.send(b, encode::sync_step1(&[0]));
+        world.send(b, encode::query_awareness());
+        world.send(b, encode::sync_status(&[number]));
+    }
+    let waiting = world.take(b);
+    assert_eq!(waiting.len(), 1, "one answer fills the outbox, the rest waits as what was asked");
+    let bytes = waiting.iter().map(bytes::Bytes::len).sum();
+    world.input(Input::Flushed { conn: b, bytes });
+    let rest = world.take(b);
+    let reader = Writer::new(8);
+    let presence = encode::awareness(&[1, 7, 1, 2, b'{', b'}']);
+    assert_eq!(rest[..2], [presence, encode::sync_status(&[99])]);
+    assert_eq!(rest.len(), 3, "and one SyncStep2");
+    reader.hears(&rest[2..]);
+    assert_eq!(reader.text().len(), 5_000);
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_closed_with_1013() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    world.hold_flushes = true;
+    world.send(a, frame_of(&Writer::new(7).types("hello")));
+    world.pass(Limits::default().lagging_for + Duration::from_secs(6));
+    assert_eq!(world.closed[&b].0, 1013);
+    assert!(!world.closed.contains_key(&a));
+}
+
+#[test]
+fn access_that_expires_ends_the_connection_with_4401() {
+    let mut world = world();
+    let expires_at = Some(world.now + Duration::from_secs(10));
+    let conn = world.open_as("r", Access { expires_at, ..Access::FULL });
+    world.pass(Duration::from_secs(9));
+    assert!(!world.closed.contains_key(&conn));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.closed[&conn].0, 4401);
+}
+
+#[test]
+fn rights_that_are_taken_away_hold_from_the_next_frame_on() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    let writer = Writer::new(7);
+    world.send(a, frame_of(&writer.types("before ")));
+    world.send(a, encode::awareness(&[1, 7, 1, 2, b'{', b'}']));
+    world.take(b);
+    let access = Access { presence: Presence::Observe, ..Access::READ_ONLY };
+    world.hub.set_access(world.now, a, access);
+    world.drain();
+    assert_eq!(world.take(b), [encode::awareness(&[1, 7, 1, 4, b'n', b'u', b'l', b'l'])]);
+    world.send(a, frame_of(&writer.types("after")));
+    world.send(a, encode::awareness(&[1, 7, 2, 2, b'{', b'}']));
+    assert!(world.take(b).is_empty());
+    let name = yroom::RoomName::new("r").expect("valid");
+    assert_eq!(world.store[&name].last(), Seq(1));
+    world.hub.set_access(world.now, a, Access::FULL);
+    world.send(a, writer.step2(&[0]));
+    assert_eq!(updates(&world.take(b)).len(), 1, "what was refused can come again");
+}
+
+#[test]
+fn a_connection_can_be_ended_from_outside() {
+    let mut world = world();
+    let (a, _) = pair(&mut world, "r");
+    world.hub.close(world.now, a, yroom::CloseCode::FORBIDDEN, "not welcome");
+    world.drain();
+    assert_eq!(world.closed[&a], (4403, "not welcome".to_owned()));
+}

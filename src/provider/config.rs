@@ -39,6 +39,8 @@ pub struct Config {
     /// Keeps a copy of the document in a store, under this name: it is there at the next start
     /// without a server, and so are edits that no server has seen. Default: none.
     pub store_as: Option<RoomName>,
+    /// Whether documents with sub-documents are taken in. Default: not, because of yrs.
+    pub subdocuments: Subdocuments,
     /// The bounds; those that concern rooms and hubs have no effect.
     pub limits: Limits,
 }
@@ -58,6 +60,7 @@ impl Default for Config {
             presence_renewal: Duration::from_secs(15),
             presence_timeout: Duration::from_secs(30),
             store_as: None,
+            subdocuments: Subdocuments::default(),
             limits: Limits::default(),
         }
     }
@@ -71,4 +74,17 @@ pub enum Direction {
     Both,
     /// The server is listened to; edits made here stay here.
     Receive,
+}
+
+/// Whether documents with sub-documents are taken in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Subdocuments {
+    /// They are not: the provider stops with
+    /// [`StopReason::Unreadable`](super::StopReason::Unreadable). In yrs 0.28, deleting a range of an
+    /// array in which a sub-document stands among other things uses memory that was freed, and
+    /// whoever edits the document can bring that about.
+    #[default]
+    Refuse,
+    /// They are, at that risk.
+    Accept,
 }

@@ -246,9 +246,9 @@ pub enum StopReason {
         /// Why.
         fault: StoreFault,
     },
-    /// The document holds something that yrs cannot read.
+    /// The document holds something that yrs cannot read, or not safely.
     Unreadable {
-        /// What yrs says.
+        /// What.
         reason: String,
     },
     /// yrs panicked over an update. What is in the document may not be relied upon.

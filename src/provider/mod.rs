@@ -51,7 +51,7 @@ mod replica;
 mod storage;
 mod sync;
 
-pub use config::{Config, Direction};
+pub use config::{Config, Direction, Subdocuments};
 pub use io::{
     Confirmation, Event, Input, LinkId, Outlook, Output, Phase, PresenceChange, StopReason,
 };
@@ -124,7 +124,7 @@ impl Provider {
         doc: &yrs::Doc,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, DocumentInUse> {
-        let replica = Replica::new(doc.clone(), notify)?;
+        let replica = Replica::new(doc.clone(), config.subdocuments, notify)?;
         Ok(Self {
             rng: SplitMix64::new(config.seed),
             presence: Presence::new(replica.client()),

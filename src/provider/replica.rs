@@ -4,9 +4,11 @@
 //! malformed updates it panics, overflows its stack or worse, and with what it cannot integrate yet
 //! it may never get to the end.
 
+use super::config::Subdocuments;
 use crate::config::Limits;
 use crate::error::Fault;
 use crate::update::{self, ClientId, ClockRange, Scan, ScanLimits, StateVector, UpdateError};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,6 +19,10 @@ use yrs::{Doc, Origin, ReadTxn, Transact, WriteTxn};
 
 /// Bytes of edits that wait to be taken; further ones are taken from the document as a whole.
 const EDITS_BYTES: usize = 16 << 20;
+
+/// yrs finds a client by its id's low bits: with many alike, all that it does gets slow by the square
+/// of their number. Of ids chosen at random, a million are not nearly so many alike.
+const ALIKE_AT_MOST: usize = 64;
 
 /// A transaction of the application's has the document; it can be had later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +83,9 @@ pub(super) struct Replica {
     waiting: Arc<Waiting>,
     edits: Receiver<Vec<u8>>,
     have: StateVector,
+    subdocuments: Subdocuments,
+    /// How many client ids have these low bits in common.
+    alike: BTreeMap<u16, usize>,
 }
 
 /// What the observer shares with us.
@@ -90,6 +99,7 @@ impl Replica {
     /// Watches `doc`: after each edit `notify` is called, from within the edit's transaction.
     pub(super) fn new(
         doc: Doc,
+        subdocuments: Subdocuments,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, DocumentInUse> {
         let waiting = Arc::new(Waiting::default());
@@ -97,7 +107,8 @@ impl Replica {
         let (sender, edits) = channel();
         let observer = observer(origin.clone(), Arc::clone(&waiting), sender, notify);
         doc.observe_update_v1(origin.clone(), observer).map_err(|_| DocumentInUse)?;
-        let mut replica = Self { doc, origin, waiting, edits, have: StateVector::default() };
+        let (have, alike) = (StateVector::default(), BTreeMap::new());
+        let mut replica = Self { doc, origin, waiting, edits, have, subdocuments, alike };
         replica.look_anew()?;
         Ok(replica)
     }
@@ -151,6 +162,7 @@ impl Replica {
         } else {
             part.into_owned()
         };
+        self.check(&part, &ready.scan)?;
         let decoded = yrs::Update::decode_v1(&part)
             .map_err(|error| Trouble::Unreadable(error.to_string()))?;
         let complete = self.apply(decoded)?;
@@ -197,16 +209,43 @@ impl Replica {
         }
     }
 
+    /// Whether yrs survives an update that is well formed.
+    fn check(&self, update: &[u8], scan: &Scan) -> Result<(), Trouble> {
+        let found = update::hazards(update)?;
+        if found.old_json {
+            return Err(unreadable("it has values in the form of Yjs before version 13"));
+        }
+        if found.subdocuments && self.subdocuments == Subdocuments::Refuse {
+            return Err(unreadable("it has sub-documents, which are not accepted"));
+        }
+        let mut alike: BTreeMap<u16, usize> = BTreeMap::new();
+        for range in scan.ranges.iter().filter(|range| self.have.get(range.client) == 0) {
+            let count = alike.entry(low_bits(range.client)).or_default();
+            *count += 1;
+            if *count + self.alike.get(&low_bits(range.client)).unwrap_or(&0) > ALIKE_AT_MOST {
+                return Err(unreadable("its client ids are chosen to make yrs slow"));
+            }
+        }
+        Ok(())
+    }
+
     fn cover(&mut self, scan: &Scan) {
         for range in &scan.ranges {
-            self.have.raise(range.client, range.end);
+            self.raise(range.client, range.end);
         }
     }
 
+    fn raise(&mut self, client: ClientId, clock: u32) {
+        if self.have.get(client) == 0 && clock > 0 {
+            *self.alike.entry(low_bits(client)).or_default() += 1;
+        }
+        self.have.raise(client, clock);
+    }
+
     fn look_anew(&mut self) -> Result<(), DocumentInUse> {
-        let txn = self.doc.try_transact().map_err(|_| DocumentInUse)?;
-        for (client, &clock) in txn.state_vector().iter() {
-            self.have.raise(ClientId(client.get()), clock);
+        let found = self.doc.try_transact().map_err(|_| DocumentInUse)?.state_vector();
+        for (client, &clock) in found.iter() {
+            self.raise(ClientId(client.get()), clock);
         }
         Ok(())
     }
@@ -244,6 +283,14 @@ fn observer(
             notify();
         }
     }
+}
+
+const fn low_bits(client: ClientId) -> u16 {
+    client.0 as u16
+}
+
+fn unreadable(why: &str) -> Trouble {
+    Trouble::Unreadable(why.to_owned())
 }
 
 /// What yrs itself made is not held against limits.

@@ -12,6 +12,8 @@ mod content;
 mod delete_set;
 mod diff;
 mod error;
+#[cfg(feature = "provider")]
+mod hazards;
 mod merge;
 mod nesting;
 mod read;
@@ -25,6 +27,8 @@ mod write;
 pub use delete_set::DeleteSet;
 pub use diff::{diff, novel_part};
 pub use error::{Limit, Malformed, UpdateError};
+#[cfg(feature = "provider")]
+pub(crate) use hazards::hazards;
 pub use merge::merge;
 pub use ready::{Ready, ready_part};
 pub use scan::{Scan, ScanLimits, scan};

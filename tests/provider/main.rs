@@ -687,3 +687,64 @@ fn the_same_seed_and_inputs_give_the_same_outputs() {
     assert_eq!(transcript(1), transcript(1));
     assert_ne!(transcript(1), transcript(2));
 }
+
+#[test]
+fn no_hostile_update_harms_the_program() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/hostile");
+    let mut lines = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        for server in [encode::update as fn(&[u8]) -> _, encode::sync_step2, encode::sync_step1] {
+            let mut scene = Scene::new(Doc::with_client_id(1));
+            scene.sync();
+            let own = scene.doc.get_or_insert_text("own");
+            own.push(&mut scene.doc.transact_mut(), "mine");
+            scene.handle(Input::Edited);
+            for line in std::fs::read_to_string(&path).unwrap().lines() {
+                let hex = |at: usize| u8::from_str_radix(&line[at..at + 2], 16).unwrap();
+                let update: Vec<u8> = (0..line.len()).step_by(2).map(hex).collect();
+                scene.hear(server(&update));
+                lines += 1;
+                if scene.closed {
+                    // Given up; another attempt succeeds.
+                    scene.pass(20 * SECOND);
+                    let link = scene.link;
+                    scene.handle(Input::Connected { link });
+                    scene.closed = false;
+                }
+            }
+            own.push(&mut scene.doc.transact_mut(), " still");
+            scene.handle(Input::Edited);
+            let copy = Doc::new();
+            {
+                use yrs::updates::decoder::Decode;
+                let update = yrs::Update::decode_v1(&whole(&scene.doc)).unwrap();
+                copy.transact_mut().apply_update(update).unwrap();
+            }
+            let text = copy.get_or_insert_text("own").get_string(&copy.transact());
+            assert_eq!(text, "mine still", "{}", path.display());
+        }
+    }
+    assert!(lines > 30);
+}
+
+#[test]
+fn what_yrs_does_not_survive_stops_the_provider_and_not_the_program() {
+    let old_values = [1, 1, 7, 0, 2, 1, 1, b'a', 1, 1, b'1', 0];
+    let subdocument = [1, 1, 7, 0, 9, 1, 1, b'a', 1, b'g', 118, 0, 0];
+    let mut flood = vec![200, 1];
+    for client in (1_u8..=200).rev() {
+        // A client id of 32 low bits without a difference.
+        flood.extend([1, 0x80, 0x80, 0x80, 0x80, 0x80 | (client << 4), client >> 3, 0, 0, 1]);
+    }
+    flood.push(0);
+    for (update, why) in
+        [(&old_values[..], "before version 13"), (&subdocument, "sub-documents"), (&flood, "slow")]
+    {
+        let mut scene = Scene::new(Doc::with_client_id(1));
+        scene.hear(encode::sync_step2(update));
+        let stopped = |event: &Event| matches!(event, Event::Stopped(StopReason::Unreadable { reason }) if reason.contains(why));
+        assert!(scene.events.iter().any(stopped), "{why}: {:?}", scene.events);
+        assert_eq!(scene.provider.phase(), Phase::Stopped);
+    }
+}

@@ -78,6 +78,10 @@ pub fn connect(url: &str, doc: &yrs::Doc, options: Options) -> Result<Session, C
     session
 }
 
+/// yrs recurses into types that lie in each other, as deep as the document's authors have put them.
+/// Only the part of a stack that is used takes memory.
+const STACK: usize = 64 << 20;
+
 /// A thread on which sessions live, with a runtime inside.
 ///
 /// Dropped, it takes no more sessions; those that it has go on, and the thread ends with the last.
@@ -121,7 +125,8 @@ impl<R: Runtime> Client<R> {
     pub fn start() -> io::Result<Self> {
         let newcomers = Mailbox::new();
         let mailbox = newcomers.clone();
-        thread::Builder::new().name("yroom-client".to_owned()).spawn(move || {
+        let builder = thread::Builder::new().name("yroom-client".to_owned()).stack_size(STACK);
+        builder.spawn(move || {
             let taken = mailbox.clone();
             if R::block_on_local(|runtime| run(runtime, taken)).is_err() {
                 mailbox.close();

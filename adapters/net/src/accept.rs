@@ -215,8 +215,11 @@ impl<R: Runtime> Site<R> {
         let linger = async {
             stream.write_all(answer).await?;
             stream.close().await?;
-            let mut waste = [0; 1024];
-            while stream.read(&mut waste).await? > 0 {}
+            let mut waste = [0; 4096];
+            while stream.read(&mut waste).await? > 0 {
+                // One that sends and sends must not keep the thread to itself.
+                yield_now().await;
+            }
             io::Result::Ok(())
         };
         before(self.runtime.sleep_until(deadline), linger).await;
@@ -280,6 +283,19 @@ pub(crate) async fn before<T>(
         deadline.as_mut().poll(cx).map(|()| None)
     })
     .await
+}
+
+/// Lets other tasks have their turn.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whether accepting failed because the peer has gone meanwhile.

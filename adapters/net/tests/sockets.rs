@@ -47,6 +47,7 @@ suite! {
     a_bad_request_is_answered_in_words
     too_many_connections_are_refused_with_503
     a_slow_handshake_is_cut_off
+    peers_that_flood_hold_nobody_up
     a_silent_peer_that_answers_no_ping_is_gone_and_one_that_answers_stays
     a_ping_is_answered
     fragments_and_single_bytes_make_the_same_frames
@@ -262,6 +263,38 @@ fn a_slow_handshake_is_cut_off<R: Runtime>() {
     silent.set_read_timeout(Some(PATIENCE)).unwrap();
     let _ = silent.read_to_string(&mut answer);
     assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+}
+
+fn peers_that_flood_hold_nobody_up<R: Runtime>() {
+    let timeouts = Timeouts { closing: 2 * PATIENCE, drain: Duration::from_secs(1), ..FAST };
+    let server = Server::<R>::new(Config::default())
+        .timeouts(timeouts)
+        .threads(1)
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let addr = server.local_addr();
+    let flood = |start: Vec<u8>, then: Vec<u8>| {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&start).unwrap();
+        // Without end: until the server has gone.
+        thread::spawn(move || while stream.write_all(&then).is_ok() {});
+    };
+    let waste = vec![b'x'; 64 << 10];
+    // What is thrown away: after a refused request, and after a breach.
+    flood(b"POST / HTTP/1.1\r\n\r\n".to_vec(), waste.clone());
+    flood([request("/room").as_bytes(), &frame(TEXT, b"x")].concat(), waste);
+    // What is taken: a great many pings, empty frames, and messages that nobody knows.
+    for frame in [frame(PING, b"x"), frame(BINARY, b""), frame(BINARY, &[0xc8, 0x01])] {
+        flood(request("/room").into_bytes(), frame.repeat(2_000));
+    }
+    thread::sleep(Duration::from_millis(200));
+    let began = Instant::now();
+    let (mut ann, _) = Peer::join(addr, "other");
+    let (mut bob, _) = Peer::join(addr, "other");
+    ann.update(&typing(1, 0, "through it all"));
+    bob.wait_for_content("through it all");
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
 }
 
 fn a_silent_peer_that_answers_no_ping_is_gone_and_one_that_answers_stays<R: Runtime>() {

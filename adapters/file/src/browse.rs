@@ -32,6 +32,7 @@ impl Browse for FileStore {
             .map(|torn| format!("the last {} bytes are an unfinished write", torn.len()));
         Ok(Examined {
             stored: content.stored,
+            times: content.times,
             rows: content.records,
             bytes: content.standing.len,
             changed_ms: (content.records > 0).then_some(content.changed_ms),

@@ -238,6 +238,8 @@ impl FileStore {
             Err(fault) => return Err(fault),
         };
         let snapshot_ms = content.changed_ms;
+        // Puts a torn end aside.
+        file::open(&self.path(room), Some(&content.standing))?;
         file::replace(&self.path(room), room, &content.stored, snapshot_ms, &content.times)?;
         Ok(())
     }
@@ -283,7 +285,7 @@ impl BlockingStore for FileStore {
     }
 
     fn compact(&mut self, room: &RoomName, upto: Seq, snapshot: Bytes) -> Result<(), StoreFault> {
-        let Content { stored: before, mut times, .. } = self
+        let Content { stored: before, mut times, standing, .. } = self
             .read(room)?
             .ok_or_else(|| StoreFault::new(StoreFaultKind::NotDone, "a room that is not stored"))?;
         rules::check_compact(before.snapshot_upto, before.last(), upto)?;
@@ -293,6 +295,8 @@ impl BlockingStore for FileStore {
         let snapshot_ms = covered.checked_sub(1).map_or_else(now_ms, |last| times[last]);
         times.drain(..times.len() - log.len());
         let after = Stored { snapshot: Some(snapshot), snapshot_upto: upto, log };
+        // Puts a torn end aside.
+        file::open(&self.path(room), Some(&standing))?;
         let replaced = file::replace(&self.path(room), room, &after, snapshot_ms, &times);
         if let Err(fault) = &replaced
             && fault.kind == StoreFaultKind::Unknown

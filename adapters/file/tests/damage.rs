@@ -45,6 +45,22 @@ fn a_file_torn_at_any_byte_of_its_last_record_keeps_everything_before_it() {
 }
 
 #[test]
+fn a_compaction_puts_a_torn_end_aside_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = FileStore::open(dir.path()).expect("it opens");
+    append(&mut store, 1).expect("stored");
+    let path = file_of(dir.path());
+    let sound = size(&path);
+    let mut bytes = fs::read(&path).expect("it is there");
+    bytes.extend(b"half a record");
+    fs::write(&path, &bytes).expect("it is written");
+    store.compact(&name(), Seq(1), snapshot(1)).expect("the torn end does not matter");
+    let aside = fs::read(format!("{}.torn-{sound}", path.display())).expect("put aside");
+    assert_eq!(aside, b"half a record");
+    assert_eq!(store.load(&name()).expect("it is sound").snapshot_upto, Seq(1));
+}
+
+#[test]
 fn damage_before_the_end_is_a_fault_and_changes_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut store = FileStore::open(dir.path()).expect("it opens");

@@ -91,19 +91,32 @@ fn updates(stored: &Stored) -> Vec<&[u8]> {
     stored.snapshot.as_deref().into_iter().chain(log).collect()
 }
 
-/// Strictly increasing times, in seconds, the last of them that of the last change: pycrdt-store
-/// reads in their order.
-fn times(examined: &Examined, count: usize) -> impl Iterator<Item = f64> {
-    #[expect(clippy::cast_precision_loss, reason = "a millisecond is enough")]
-    let last = examined.changed_ms.unwrap_or(0) as f64 / 1_000.0;
-    #[expect(clippy::cast_precision_loss, reason = "there are not that many updates")]
-    (1..=count).map(move |nth| last - (count - nth) as f64 / 1_000.0)
+/// When each of the updates was stored, in seconds: strictly increasing, as pycrdt-store reads in the
+/// order of times and a clock can be set back.
+fn times(examined: &Examined) -> Vec<f64> {
+    let Examined { stored, times, changed_ms, .. } = examined;
+    let log = stored.log.iter().zip(times);
+    let log = log.flat_map(|(batch, time)| std::iter::repeat_n(*time, batch.count() as usize));
+    let first = times.first().or(changed_ms.as_ref()).copied().unwrap_or(0);
+    let mut last = f64::NEG_INFINITY;
+    stored
+        .snapshot
+        .iter()
+        .map(|_| first)
+        .chain(log)
+        .map(|ms| {
+            #[expect(clippy::cast_precision_loss, reason = "exact for 285,000 years")]
+            let seconds = ms as f64 / 1_000.0;
+            last = if seconds > last { seconds } else { last + 0.000_01 };
+            last
+        })
+        .collect()
 }
 
 fn file(examined: &Examined) -> Vec<u8> {
     let updates = updates(&examined.stored);
     let mut file = b"VERSION:2\n".to_vec();
-    for (update, time) in updates.iter().zip(times(examined, updates.len())) {
+    for (update, time) in updates.iter().zip(times(examined)) {
         for part in [update, &[][..], &time.to_le_bytes()] {
             varint::write(&mut file, part.len() as u64);
             file.extend_from_slice(part);
@@ -138,7 +151,7 @@ fn write_database(
     for room in rooms {
         let examined = read(room)?;
         let updates = updates(&examined.stored);
-        for (update, time) in updates.iter().zip(times(&examined, updates.len())) {
+        for (update, time) in updates.iter().zip(times(&examined)) {
             transaction
                 .prepare_cached("INSERT INTO yupdates VALUES (?1, ?2, x'', ?3)")
                 .and_then(|mut it| it.execute(params![room.as_str(), update, time]))
@@ -156,3 +169,23 @@ const SCHEMA: &str = "
         timestamp REAL NOT NULL, PRIMARY KEY(path));
     PRAGMA user_version = 2;
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_increase_though_the_clock_did_not() {
+        let batches = [(5, 2), (7, 1), (8, 3)];
+        let batch =
+            |(first, count)| Batch::of(Seq(first), std::iter::repeat_n(update::EMPTY, count));
+        let log = batches.into_iter().filter_map(batch).collect();
+        let snapshot = Some(update::EMPTY.into());
+        let stored = Stored { snapshot, snapshot_upto: Seq(4), log };
+        let examined = Examined { stored, times: vec![5_000, 9_000, 1_000], ..Examined::default() };
+        let times = times(&examined);
+        assert_eq!(times.len(), 1 + 6);
+        assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
+        assert!((times[3] - 9.0).abs() < 0.001, "{times:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::error::fault;
 use crate::row::room_crc;
-use crate::store::{SqliteStore, corrupt, find_id, read_sound_part};
+use crate::store::{Sound, SqliteStore, corrupt, find_id, read_sound};
 use rusqlite::Connection;
 use yroom::{RoomName, StoreFault};
 use yroom_net::store::{Browse, Examined, Survey};
@@ -16,13 +16,13 @@ impl Browse for SqliteStore {
     fn examine(&mut self, room: &RoomName) -> Result<Examined, StoreFault> {
         let db = self.db()?;
         let id = find_id(db, room)?.ok_or_else(|| corrupt("nothing is stored"))?;
-        let (stored, damage) = read_sound_part(db, id).map_err(|error| fault(&error))?;
+        let Sound { stored, times, damage } = read_sound(db, id).map_err(|error| fault(&error))?;
         let batches = stored.log.iter().map(|batch| batch.framed().len());
         let snapshot = stored.snapshot.as_ref().map(bytes::Bytes::len);
         let rows = (batches.len() + usize::from(snapshot.is_some())) as u64;
         let bytes = (batches.sum::<usize>() + snapshot.unwrap_or(0)) as u64;
         let changed_ms = changed(db, id).map_err(|error| fault(&error))?;
-        Ok(Examined { stored, rows, bytes, changed_ms, damage, remnant: None })
+        Ok(Examined { stored, times, changed_ms, rows, bytes, damage, remnant: None })
     }
 
     fn survey(&mut self) -> Result<Survey, StoreFault> {

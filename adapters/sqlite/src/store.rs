@@ -335,50 +335,71 @@ fn find(db: &Connection, room: &RoomName) -> Result<Place, StoreFault> {
 
 /// Everything that is stored of a room, each row checked.
 fn read(db: &Connection, id: i64) -> Result<Stored, StoreFault> {
-    let (stored, damage) = read_sound_part(db, id).map_err(|error| fault(&error))?;
-    match damage {
-        None => Ok(stored),
+    let sound = read_sound(db, id).map_err(|error| fault(&error))?;
+    match sound.damage {
+        None => Ok(sound.stored),
         Some(damage) => Err(corrupt(damage)),
     }
 }
 
-/// What of a room can be read, from its beginning up to the first damage, and that damage.
-pub(crate) fn read_sound_part(
-    db: &Connection,
-    id: i64,
-) -> rusqlite::Result<(Stored, Option<String>)> {
-    let mut stored = Stored::default();
-    let snapshot = db
+/// What of a room can be read, from its beginning up to the first damage.
+pub(crate) struct Sound {
+    pub(crate) stored: Stored,
+    /// When each batch of the log was written.
+    pub(crate) times: Vec<i64>,
+    pub(crate) damage: Option<String>,
+}
+
+pub(crate) fn read_sound(db: &Connection, id: i64) -> rusqlite::Result<Sound> {
+    let mut sound = Sound { stored: Stored::default(), times: Vec::new(), damage: None };
+    sound.damage = match read_snapshot(db, id, &mut sound.stored)? {
+        Some(damage) => Some(damage),
+        None => read_log(db, id, &mut sound)?,
+    };
+    if sound.damage.is_none() && sound.stored.is_absent() {
+        sound.damage = Some("the room has no rows".to_owned());
+    }
+    Ok(sound)
+}
+
+/// Reads the snapshot, if there is one; says what is wrong with it.
+fn read_snapshot(db: &Connection, id: i64, into: &mut Stored) -> rusqlite::Result<Option<String>> {
+    let row = db
         .prepare_cached("SELECT upto, changed_ms, crc, data FROM snapshot WHERE room = ?1")?
         .query_row([id], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get(3)?))
+            let place: (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok((place, row.get::<_, Vec<u8>>(3)?))
         })
         .optional()?;
-    if let Some((upto, changed, crc, data)) = snapshot {
-        let data: Vec<u8> = data;
-        if upto < 1 || snapshot_crc(id, upto, changed, &data) != crc {
-            return Ok((stored, Some("the snapshot has a wrong checksum".to_owned())));
-        }
-        stored.snapshot_upto = seq(upto);
-        stored.snapshot = Some(data.into());
+    let Some(((upto, changed, crc), data)) = row else { return Ok(None) };
+    if upto < 1 || snapshot_crc(id, upto, changed, &data) != crc {
+        return Ok(Some("the snapshot has a wrong checksum".to_owned()));
     }
+    into.snapshot_upto = seq(upto);
+    into.snapshot = Some(data.into());
+    Ok(None)
+}
+
+/// Reads the log behind the snapshot; says what is wrong with it.
+fn read_log(db: &Connection, id: i64, into: &mut Sound) -> rusqlite::Result<Option<String>> {
     let mut rows = db.prepare_cached(
         "SELECT first, count, at_ms, crc, data FROM log WHERE room = ?1 ORDER BY first",
     )?;
     let mut rows = rows.query([id])?;
     while let Some(row) = rows.next()? {
         match LogRow::read(id, row)? {
-            Ok((_, batch)) if batch.first() == stored.last().next() => stored.log.push(batch),
-            Ok((row, _)) => {
-                let (last, first) = (stored.last(), row.first);
-                let damage = format!("after {last:?} the log goes on at {first}");
-                return Ok((stored, Some(damage)));
+            Ok((row, batch)) if batch.first() == into.stored.last().next() => {
+                into.stored.log.push(batch);
+                into.times.push(row.at_ms);
             }
-            Err(damage) => return Ok((stored, Some(damage))),
+            Ok((row, _)) => {
+                let (last, first) = (into.stored.last(), row.first);
+                return Ok(Some(format!("after {last:?} the log goes on at {first}")));
+            }
+            Err(damage) => return Ok(Some(damage)),
         }
     }
-    let nothing = stored.is_absent().then(|| "the room has no rows".to_owned());
-    Ok((stored, nothing))
+    Ok(None)
 }
 
 fn execute(db: &Connection, sql: &str) -> Result<(), StoreFault> {

@@ -29,13 +29,15 @@ pub struct Survey {
 pub struct Examined {
     /// The sound part.
     pub stored: Stored,
-    /// Snapshot and batches in it.
+    /// When each batch of its log was written, in milliseconds since 1970. A time is data: no order
+    /// depends on it.
+    pub times: Vec<i64>,
+    /// When the last of what is stored was written.
+    pub changed_ms: Option<i64>,
+    /// Snapshot and batches in the sound part.
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// When the last of them was written, in milliseconds since 1970. A time is data: no order
-    /// depends on it.
-    pub changed_ms: Option<i64>,
     /// What is wrong behind the sound part.
     pub damage: Option<String>,
     /// What is left of a crash; harmless, and put right when the room is written to.
@@ -106,7 +108,7 @@ fn report(store: &mut (impl Browse + ?Sized), name: RoomName) -> RoomReport {
     let examined = store
         .examine(&name)
         .unwrap_or_else(|fault| Examined { damage: Some(fault.message), ..Examined::default() });
-    let Examined { stored, rows, bytes, changed_ms, damage, remnant } = examined;
+    let Examined { stored, rows, bytes, changed_ms, damage, remnant, .. } = examined;
     let (readable_upto, broken) = rules::check_content(&stored);
     RoomReport {
         name,

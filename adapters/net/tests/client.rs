@@ -50,6 +50,7 @@ suite! {
     a_copy_in_a_store_survives_the_session
     a_url_without_a_room_is_refused_at_once
     many_sessions_share_a_thread
+    a_document_with_two_sessions_links_two_servers
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -377,4 +378,57 @@ fn many_sessions_share_a_thread<R: Runtime>() {
     for (_, session) in programs {
         wait(session.close());
     }
+}
+
+fn a_document_with_two_sessions_links_two_servers<R: Runtime>() {
+    let (here, there) = (start::<R>(), start::<R>());
+    let link = Program::<R>::synced(here.local_addr());
+    let client = Client::<R>::start().unwrap();
+    let url = format!("ws://{}/room", there.local_addr());
+    let upstream = client.connect(&url, &link.doc, quick()).unwrap();
+    wait(upstream.synced()).unwrap();
+    let ann = Program::<R>::synced(here.local_addr());
+    let bob = Program::<R>::synced(there.local_addr());
+    ann.push("from here, ");
+    wait_for("what was written here", || bob.text() == "from here, ");
+    bob.push("from there");
+    wait_for("what was written there", || ann.text() == "from here, from there");
+    assert_eq!(link.text(), ann.text());
+}
+
+/// Takes 5,000 file descriptors and some seconds: `cargo test --release -- --ignored storm`.
+#[cfg(feature = "smol")]
+#[test]
+#[ignore = "takes 5,000 file descriptors"]
+fn two_thousand_sessions_come_back_after_a_storm() {
+    type Smol = yroom_net::runtime::Smol;
+    let store = MemoryStore::new();
+    let server = serve::<Smol>(&store, "127.0.0.1:0");
+    let addr = server.local_addr();
+    let client = Client::<Smol>::start().unwrap();
+    let sessions: Vec<(Doc, Session)> = (0..2000)
+        .map(|number| {
+            let doc = Doc::new();
+            let url = format!("ws://{addr}/room-{}", number % 100);
+            let session = client.connect(&url, &doc, Options::default()).unwrap();
+            (doc, session)
+        })
+        .collect();
+    let all_synced = || sessions.iter().all(|(_, session)| session.status().phase == Phase::Synced);
+    wait_for("all to be synced", all_synced);
+    assert!(server.shutdown().is_clean());
+    wait_for("all to notice", || !sessions.iter().any(|(_, s)| s.status().phase == Phase::Synced));
+    let _server = serve::<Smol>(&store, &addr.to_string());
+    let (back, mut seconds) = (Instant::now(), Vec::new());
+    let mut before = 0;
+    while before < sessions.len() {
+        thread::sleep(Duration::from_secs(1));
+        let synced = |(_, session): &&(Doc, Session)| session.status().phase == Phase::Synced;
+        let now = sessions.iter().filter(synced).count();
+        seconds.push(now - before);
+        before = now;
+        assert!(back.elapsed() < Duration::from_secs(15), "{seconds:?}");
+    }
+    println!("synced in each second: {seconds:?}");
+    assert!(seconds.iter().all(|&count| count <= 500), "{seconds:?}");
 }

@@ -90,7 +90,7 @@ fn random_histories_stay_what_they_are() {
     let (mut ours, mut theirs, mut updates) = (0, 0, 0);
     for seed in first..first + histories {
         let mut case = Case { seed, judge: &mut judge, random: Random::new(seed) };
-        let log = case.judge.generate(seed, (seed % 9) as u8);
+        let log = case.judge.generate(seed, (seed % 10) as u8);
         updates += log.len();
         let whole = case.check(&log);
         let fresh = case.judge.size();
@@ -109,6 +109,16 @@ fn random_histories_stay_what_they_are() {
         f64::from(ours as u32) / f64::from(theirs as u32)
     );
     assert!(ours <= theirs, "snapshots are at most as long as those of yjs");
+}
+
+#[test]
+fn random_histories_of_version_14_stay_what_they_are() {
+    let Some(mut judge) = Judge::start() else { return };
+    for seed in 1..=300 {
+        let mut case = Case { seed, judge: &mut judge, random: Random::new(seed) };
+        let log = case.judge.generate(seed, 14);
+        case.check(&log);
+    }
 }
 
 #[test]
@@ -258,7 +268,7 @@ fn what_is_let_in_makes_no_yjs_throw() {
     let Some(mut judge) = Judge::start() else { return };
     let mut let_in = 0;
     for seed in 1..=400 {
-        let log = judge.generate(seed, (seed % 9) as u8);
+        let log = judge.generate(seed, (seed % 10) as u8);
         let mut random = Random::new(seed);
         for _ in 0..20 {
             let at = random.below(log.len());

@@ -4,10 +4,10 @@ import * as Y from 'yjs'
 // What a flavour does more often than others; each does everything now and then.
 const flavours = [
   {}, { text: 12 }, { rich: 12 }, { map: 12 }, { array: 12 }, { xml: 12 }, { undo: 6, rich: 4, map: 4, xml: 3 },
-  { docs: 4, bigDelete: 2, array: 4 }, { spot: 12, text: 2 }
+  { docs: 4, bigDelete: 2, array: 4 }, { spot: 12, text: 2 }, { after: 20, oldJson: 1 }
 ]
 
-const randomOf = seed => {
+export const randomOf = seed => {
   let a = seed >>> 0
   const next = () => {
     a = (a + 0x6d2b79f5) >>> 0
@@ -25,10 +25,10 @@ const randomOf = seed => {
 
 // A lone half of a pair is typed nowhere: Yjs takes the next character along when it splits there,
 // and so the same clocks have two contents.
-const pieces = ['a', 'b', 'xyz', ' ', '\n', 'é', 'ß', '語', '😀', '👩‍👩‍👧', '😀😀', 'word ', 'longer text ', '\u0000', '\ufeff']
+export const pieces = ['a', 'b', 'xyz', ' ', '\n', 'é', 'ß', '語', '😀', '👩‍👩‍👧', '😀😀', 'word ', 'longer text ', '\u0000', '\ufeff']
 const keys = ['k', 'key', '', 'ключ', '😀', '__proto__', 'constructor', 'a b']
 
-const generateValue = (r, depth = 0) => {
+export const generateValue = (r, depth = 0) => {
   switch (r.below(depth > 3 ? 12 : 14)) {
     case 0: return r.below(1000)
     case 1: return -0
@@ -108,6 +108,24 @@ const actions = {
       at += key.length
     }
   },
+  // Behind what one has written last, where others may have written too: the origin goes on, the
+  // right origin is another.
+  after: (r, c) => {
+    const own = c.doc.clientID
+    const last = Y.getState(c.doc.store, own) - 1
+    for (const type of [c.a, c.t]) {
+      let index = 0
+      for (let item = type._start; item !== null; item = item.right) {
+        if (!item.deleted && item.countable) index += item.length
+        if (item.id.client === own && item.id.clock + item.length - 1 === last) {
+          if (r.chance(0.1)) remove(r, type)
+          else type === c.a ? type.insert(index, [listValue(r)]) : type.insert(index, some(r))
+          return
+        }
+      }
+    }
+    c.a.insert(Math.min(1, c.a.length), [r.below(9)])
+  },
   spot: (r, c) => { for (let i = r.below(4); i >= 0; i--) c.t.insert(Math.min(2, c.t.length), some(r)) },
   rich: (r, c) => {
     const t = c.r
@@ -186,7 +204,7 @@ const actions = {
   })
 }
 
-const common = { text: 3, type: 2, rich: 2, map: 2, array: 2, inner: 2, xml: 2, docs: 0.3, bigDelete: 0.4, oldJson: 0.3, undo: 1, many: 1, spot: 1 }
+const common = { after: 3, text: 3, type: 2, rich: 2, map: 2, array: 2, inner: 2, xml: 2, docs: 0.3, bigDelete: 0.4, oldJson: 0.3, undo: 1, many: 1, spot: 1 }
 
 class Client {
   constructor (history, { gc, undo }) {

@@ -3,7 +3,8 @@
 // It talks in frames over stdin and stdout: [u32 length][u8 operation][payload], little-endian; an
 // answer has no operation. A list of byte strings is [u32 n] and n times [u32 length][bytes].
 //
-//   1  generate(u32 seed, u8 flavour)   -> list: the log of a random history, every update as it was made
+//   1  generate(u32 seed, u8 flavour)   -> list: the log of a random history, every update as it was
+//                                          made; flavour 14 by @y/y 14
 //   2  go on(snapshot)                  -> list: the log, made longer by those who held the document
 //                                          before and by two who join from the snapshot
 //   3  load(list)                       -> "": the log to judge by is this one
@@ -22,6 +23,7 @@
 import * as Y from 'yjs'
 import * as Y14 from '@y/y'
 import { generate, goOn } from './histories.mjs'
+import { generate14 } from './histories14.mjs'
 import { stateOf, difference } from './state.mjs'
 
 const versions = { 13: Y, 14: Y14 }
@@ -46,7 +48,7 @@ const expectedOf = version => {
 
 const operations = {
   1: payload => {
-    history = generate(payload.readUInt32LE(0), payload[4])
+    history = payload[4] === 14 ? generate14(payload.readUInt32LE(0)) : generate(payload.readUInt32LE(0), payload[4])
     return setLog(history.log)
   },
   2: payload => {

@@ -103,6 +103,11 @@ proptest! {
             for update in waiting {
                 let ready = ready_part(&update, &known, &limits()).expect("well formed");
                 if let Some(part) = &ready.part {
+                    for need in &ready.scan.needs {
+                        let mut own = ready.scan.ranges.iter().filter(|r| r.client == need.client);
+                        let there = need.clock < known.get(need.client);
+                        prop_assert!(there || own.any(|range| need.clock < range.end));
+                    }
                     if let Some(novel) = novel_part(part, &known, &deleted).expect("well formed") {
                         let found = scan(&novel, &limits()).expect("well formed");
                         for range in &found.ranges {
@@ -210,6 +215,36 @@ proptest! {
         prop_assert_eq!(DeleteSet::decode(&union.encode(), &limits()), Ok(union.clone()));
         prop_assert_eq!(ranges.into_iter().collect::<DeleteSet>(), union);
     }
+}
+
+#[test]
+fn what_is_gone_stands_in_the_delete_set() {
+    // Client 1: GC of three clocks, deleted content of two, and no delete set.
+    let gone = [1, 2, 1, 0, 0, 3, 1, 1, 4, b'r', b'o', b'o', b't', 2, 0];
+    let found = scan(&merged(&[gone]), &limits()).expect("well formed");
+    assert_eq!(found.deletes[..], [ClockRange { client: ClientId(1), start: 0, end: 5 }]);
+}
+
+#[test]
+fn a_part_waits_for_the_type_that_it_is_in() {
+    // Client 2: text in the type that client 1 made first.
+    let inside = [1, 1, 2, 0, 4, 0, 1, 0, 1, b'x', 0];
+    let ready = ready_part(&inside, &StateVector::new(), &limits()).expect("well formed");
+    assert!(ready.part.is_none());
+    let type_id = yroom::update::Id { client: ClientId(1), clock: 0 };
+    assert_eq!(ready.missing, [type_id]);
+    let known = StateVector::from_iter([(ClientId(1), 1)]);
+    let ready = ready_part(&inside, &known, &limits()).expect("well formed");
+    assert_eq!(ready.part.as_deref(), Some(&inside[..]));
+}
+
+#[test]
+fn neighbours_with_different_right_origins_stay_two() {
+    // Client 1: two values; the second's origin is the first, and its right origin client 2's.
+    let values = [1, 2, 1, 0, 8, 1, 1, b'r', 1, 126, 0xc8, 1, 0, 2, 0, 1, 126, 0];
+    assert_eq!(merged(&[values]), values);
+    let same_right = [1, 2, 1, 0, 8, 1, 1, b'r', 1, 126, 0x88, 1, 0, 1, 126, 0];
+    assert_eq!(merged(&[same_right]), [1, 1, 1, 0, 8, 1, 1, b'r', 2, 126, 126, 0]);
 }
 
 #[test]

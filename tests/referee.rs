@@ -43,6 +43,11 @@ impl Server {
         let ready = ready_part(update, &self.known, &limits()).expect("a real update");
         if let Some(part) = &ready.part {
             assert!(ready.scan.regular, "a ready part has the form that Yjs gives it");
+            for need in &ready.scan.needs {
+                let mut own = ready.scan.ranges.iter().filter(|r| r.client == need.client);
+                let there = need.clock < self.known.get(need.client);
+                assert!(there || own.any(|r| need.clock < r.end), "{need:?} is not there yet");
+            }
             if let Some(novel) = novel_part(part, &self.known, &self.deleted).expect("as above") {
                 let found = scan(&novel, &limits()).expect("a novel part is an update");
                 self.account(&found);

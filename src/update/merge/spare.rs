@@ -29,12 +29,11 @@ impl Merged<'_> {
         for at in wanted {
             if self.block(at).belongs == Belongs::Dead {
                 let doomed = self.gather_needed(at, &mut needed)?;
-                for at in needed.drain(..) {
-                    if doomed {
-                        self.block_mut(at).belongs = Belongs::Doomed;
-                    } else {
-                        self.spare_one(at)?;
-                    }
+                for &at in &needed {
+                    self.settle_one(at, if doomed { Belongs::Doomed } else { Belongs::Map });
+                }
+                for at in needed.drain(..).filter(|_| !doomed) {
+                    self.keep_parent(at)?;
                 }
             }
         }
@@ -88,21 +87,24 @@ impl Merged<'_> {
         Ok([origin, right, if cut { None } else { head.parent.nested() }])
     }
 
-    /// Keeps a dead block as deleted content, or as a type if it is one; and the type that it is in.
-    fn spare_one(&mut self, at: At) -> Result<(), UpdateError> {
-        let [_, _, parent] = self.depends_on(at)?;
+    /// Gives a dead block up, or keeps it as deleted content.
+    fn settle_one(&mut self, at: At, belongs: Belongs) {
         let block = self.block_mut(at);
-        block.belongs = Belongs::Map;
-        if block.kind() != Kind::Type {
+        block.belongs = belongs;
+        if !belongs.is_dead() {
             block.delete();
+            let range = (block.clock, block.end());
+            self.clients[at.0 as usize].deletes.push(range);
         }
-        let range = (block.clock, block.end());
-        self.clients[at.0 as usize].deletes.push(range);
+    }
+
+    /// Keeps the type that a spared block is in a type.
+    fn keep_parent(&mut self, at: At) -> Result<(), UpdateError> {
+        let [_, _, parent] = self.depends_on(at)?;
         if let Some(at) = parent.and_then(|id| self.find(at.0, id))
             && self.block(at).kind() == Kind::Deleted
         {
-            let client = self.clients[at.0 as usize].id;
-            let updates = self.updates;
+            let (client, updates) = (self.clients[at.0 as usize].id, self.updates);
             self.block_mut(at).revive_type(client, updates)?;
         }
         Ok(())

@@ -9,8 +9,8 @@ import { scenario } from './lib/scenario.js'
 import { Server, freePort, reference, runProgram, scratchDir } from './lib/server.js'
 
 /// A server that is gone when its test ends, however that ends.
-async function started (t) {
-  const server = new Server()
+async function started (t, options) {
+  const server = new Server(options)
   t.after(() => server.runs ? server.kill() : undefined)
   return server.start()
 }
@@ -50,7 +50,7 @@ test('a wrong flag or value is named on stderr, with a non-zero exit', { skip },
 })
 
 test('a database of a newer schema is refused and left as it is', { skip }, async (t) => {
-  const server = await started(t)
+  const server = await started(t, { store: 'sqlite' })
   await server.stop()
   const [database] = fs.readdirSync(server.dataDir).filter((name) => /\.(db|sqlite3?)$/.test(name)).map((name) => path.join(server.dataDir, name))
   assert.ok(database, `a database in ${fs.readdirSync(server.dataDir)}`)
@@ -62,7 +62,7 @@ test('a database of a newer schema is refused and left as it is', { skip }, asyn
 })
 
 test('a database that is none is refused and left as it is', { skip }, async (t) => {
-  const server = await started(t)
+  const server = await started(t, { store: 'sqlite' })
   await server.stop()
   const [name] = fs.readdirSync(server.dataDir).filter((name) => /\.(db|sqlite3?)$/.test(name))
   const database = path.join(server.dataDir, name)
@@ -70,6 +70,17 @@ test('a database that is none is refused and left as it is', { skip }, async (t)
   fs.writeFileSync(database, 'this is no database, and long enough to be looked at as one'.repeat(100))
   refused(await runProgram(['--listen', `127.0.0.1:${await freePort()}`, '--data-dir', server.dataDir]), [name])
   assert.ok(fs.readFileSync(database, 'utf8').startsWith('this is no database'))
+})
+
+test('a data directory of a newer format is refused and left as it is', { skip }, async (t) => {
+  const server = await started(t, { store: 'file' })
+  await server.stop()
+  const format = path.join(server.dataDir, 'yroom-files')
+  fs.writeFileSync(format, 'yroom files 9999\n')
+  const before = fs.readdirSync(server.dataDir)
+  refused(await runProgram(['--listen', `127.0.0.1:${await freePort()}`, '--data-dir', server.dataDir, '--store', 'file']), [server.dataDir, '9999'])
+  assert.equal(fs.readFileSync(format, 'utf8'), 'yroom files 9999\n')
+  assert.deepStrictEqual(fs.readdirSync(server.dataDir), before)
 })
 
 test('two servers do not share a data directory', { skip }, async (t) => {

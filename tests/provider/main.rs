@@ -127,6 +127,45 @@ fn edits_are_confirmed_once_they_are_durable_and_not_before() {
 }
 
 #[test]
+fn a_connection_that_is_dead_without_a_word_is_noticed_and_replaced() {
+    let mut world = World::new(17);
+    let (ada, bob) = (world.client(Config::default()), world.client(Config::default()));
+    world.run_until("both are synced", SECOND, synced);
+    world.freeze(ada);
+    world.edit(ada, 1);
+    world.edit(bob, 2);
+    world.run_for(29 * SECOND);
+    assert_eq!((world.list(ada).len(), world.list(bob).len()), (1, 1));
+    world.run_for(8 * SECOND);
+    assert!(agree(&world));
+    assert_eq!(world.list(ada).len(), 2);
+    assert_eq!(world.clients[ada].provider.confirmed(), 1);
+}
+
+#[test]
+fn a_store_that_fails_for_a_while_has_everything_in_the_end() {
+    let mut world = World::new(18);
+    let limits = Limits { journal_bytes: 1000, ..Limits::default() };
+    let store_as = RoomName::new("copy").ok();
+    let ada = world.client(Config { store_as, limits, ..Config::default() });
+    world.run_until("it is synced", SECOND, synced);
+    world.clients[ada].disk_fails = true;
+    for number in 0..1000 {
+        world.edit_at(ada, 0, number);
+        world.run_for(Duration::from_millis(10));
+    }
+    assert!(world.clients[ada].disk.log.is_empty());
+    let failed = |event: &Event| matches!(event, Event::StoreFailed { .. });
+    assert!(world.clients[ada].events.iter().any(failed));
+    world.clients[ada].disk_fails = false;
+    world.run_for(10 * SECOND);
+    let doc = Doc::new();
+    restore(&doc, &world.clients[ada].disk);
+    assert_eq!(list(&doc), world.list(ada));
+    assert_eq!(list(&doc).len(), 1000);
+}
+
+#[test]
 fn a_client_alone_for_ninety_seconds_stays_connected() {
     let mut world = World::new(6);
     let ada = world.client(Config::default());
@@ -405,7 +444,9 @@ fn storm(seed: u64) {
     let mut made = 0;
     for _ in 0..60 {
         let client = usize::try_from(world.random(programs as u64)).unwrap();
-        match world.random(10) {
+        match world.random(12) {
+            10 => world.freeze(client),
+            11 => world.clients[client].disk_fails = world.random(2) == 0,
             0..5 => {
                 for _ in 0..=world.random(4) {
                     world.edit(client, made);
@@ -425,7 +466,12 @@ fn storm(seed: u64) {
     }
     world.start();
     world.bytes_per_second = None;
-    world.clients.iter_mut().for_each(|client| client.reachable = true);
+    for client in &mut world.clients {
+        client.reachable = true;
+        client.disk_fails = false;
+    }
+    // A connection may be dead without anybody knowing.
+    world.run_for(31 * SECOND);
     world.run_until(&format!("all are synced, seed {seed}"), 90 * SECOND, synced);
     world.run_for(5 * SECOND);
     assert!(agree(&world), "seed {seed}");

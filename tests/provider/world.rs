@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use yroom::provider::{self, LinkId, Outlook, Phase, Provider};
 use yroom::{
-    Access, CloseCode, Config, ConnId, Hub, Input, Output, RoomName, Seq, StoreOp, Stored,
-    Timestamp,
+    Access, CloseCode, Config, ConnId, Hub, Input, Output, RoomName, Seq, StoreFault,
+    StoreFaultKind, StoreOp, Stored, Timestamp,
 };
 use yrs::{Array, Doc, ReadTxn, StateVector, Transact};
 
@@ -41,6 +41,7 @@ pub(crate) struct Client {
     pub(crate) access: Access,
     pub(crate) reachable: bool,
     pub(crate) is_dead: bool,
+    pub(crate) disk_fails: bool,
     pub(crate) sent_frames: usize,
     link: Option<LinkId>,
     conn: Option<ConnId>,
@@ -55,6 +56,8 @@ struct Conn {
     client: usize,
     link: LinkId,
     paused: bool,
+    /// Nothing gets through any more, and nobody is told.
+    frozen: bool,
     inbox: VecDeque<bytes::Bytes>,
     down: (Timestamp, Timestamp),
 }
@@ -124,6 +127,7 @@ impl World {
             access: Access::FULL,
             reachable: true,
             is_dead: false,
+            disk_fails: false,
             sent_frames: 0,
             link: None,
             conn: None,
@@ -193,6 +197,14 @@ impl World {
             if let Some(hub) = &mut self.hub {
                 hub.handle(self.now, Input::Closed { conn });
             }
+        }
+    }
+
+    /// A connection goes dead without either side hearing of it.
+    pub(crate) fn freeze(&mut self, client: usize) {
+        let conn = self.clients[client].conn.and_then(|conn| self.conns.get_mut(&conn));
+        if let Some(conn) = conn {
+            conn.frozen = true;
         }
     }
 
@@ -425,7 +437,8 @@ impl World {
                 let (Some(hub), Some(state)) = (&mut self.hub, self.conns.get_mut(&conn)) else {
                     return;
                 };
-                if state.paused {
+                if state.frozen {
+                } else if state.paused {
                     state.inbox.push_back(frame);
                 } else {
                     hub.handle(now, Input::Frame { conn, frame });
@@ -435,7 +448,7 @@ impl World {
                 let Some(state) = self.conns.get(&conn) else { return };
                 let (number, link) = (state.client, state.link);
                 let client = &mut self.clients[number];
-                if client.link != Some(link) {
+                if client.link != Some(link) || state.frozen {
                 } else if client.paused {
                     client.inbox.push_back(frame);
                 } else {
@@ -478,10 +491,24 @@ impl World {
                 if state.is_dead {
                     return;
                 }
-                let answer = carry_out(&mut state.disk, &op);
+                let answer = match &op {
+                    StoreOp::Append(append) if state.disk_fails => Some(Input::WriteFailed {
+                        room: append.room,
+                        seq: append.batch.last(),
+                        fault: StoreFault::new(StoreFaultKind::NotDone, "the disk is full"),
+                    }),
+                    StoreOp::Load { room, .. } if state.disk_fails => Some(Input::Loaded {
+                        room: *room,
+                        result: Err(StoreFault::new(StoreFaultKind::NotDone, "no disk")),
+                    }),
+                    _ => carry_out(&mut state.disk, &op),
+                };
                 let input = match answer {
                     Some(Input::Loaded { result, .. }) => provider::Input::Loaded(result),
                     Some(Input::Durable { upto, .. }) => provider::Input::Durable(upto),
+                    Some(Input::WriteFailed { seq, fault, .. }) => {
+                        provider::Input::WriteFailed(seq, fault)
+                    }
                     Some(Input::Compacted { upto, result, .. }) => {
                         provider::Input::Compacted(upto, result)
                     }
@@ -509,7 +536,8 @@ impl World {
                 state.conn = Some(conn);
                 state.up = (self.now, self.now);
                 let (inbox, down) = (VecDeque::new(), (self.now, self.now));
-                self.conns.insert(conn, Conn { client, link, paused: false, inbox, down });
+                self.conns
+                    .insert(conn, Conn { client, link, paused: false, frozen: false, inbox, down });
                 self.accepted.push(self.now);
                 provider::Input::Connected { link }
             }

@@ -33,6 +33,7 @@ pub(crate) struct World {
     pub(crate) accepted: Vec<Timestamp>,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch that a test throws")]
 pub(crate) struct Client {
     pub(crate) provider: Provider,
     pub(crate) doc: Doc,

@@ -70,7 +70,8 @@ fn held_by<T>(work: impl FnOnce() -> T) -> usize {
 /// Does one thing with an update.
 type Operation = fn(&[u8]);
 
-const OPERATIONS: [(&str, Operation); 8] = [
+const OPERATIONS: [(&str, Operation); 9] = [
+    ("scan within bounds", |u| drop(scan(u, &ScanLimits::default()))),
     ("scan", |u| drop(scan(u, &wide()))),
     ("merge", |u| drop(merge(&[u]))),
     ("merge with itself", |u| drop(merge(&[u, u]))),
@@ -331,6 +332,18 @@ fn waiting_clients(n: u64) -> Vec<u8> {
     out
 }
 
+/// Types, and the smallest structs that are not squashed.
+fn types_and_small_structs(n: u64) -> Vec<u8> {
+    let mut out = vec![2];
+    section(&mut out, n, 2, 0);
+    for i in 0..n {
+        out.extend(if i % 2 == 0 { [0x87, 1, 0, 1] } else { [0x81, 1, (i % 5) as u8, 1] });
+    }
+    section(&mut out, 1, 1, 0);
+    out.extend([1, 1, 1, b'r', 100, 0]);
+    out
+}
+
 /// Clients whose structs' parents are each other's: a ring, and a GC so that it is looked into.
 fn ring_of_parents(n: u64) -> Vec<u8> {
     let mut out = Vec::new();
@@ -348,7 +361,7 @@ fn ring_of_parents(n: u64) -> Vec<u8> {
 
 type Shape = fn(u64) -> Vec<u8>;
 
-const SHAPES: [(&str, Shape); 14] = [
+const SHAPES: [(&str, Shape); 15] = [
     ("clients", clients),
     ("clients in disorder", clients_in_disorder),
     ("GC and deleted in turn", gc_and_deleted),
@@ -360,6 +373,7 @@ const SHAPES: [(&str, Shape); 14] = [
     ("nested values", |n| nested_values(n as usize)),
     ("nested JSON", |n| nested_json(n as usize)),
     ("nested types", nested_types),
+    ("types and small structs", types_and_small_structs),
     ("ping pong", ping_pong),
     ("waiting clients", waiting_clients),
     ("ring of parents", ring_of_parents),

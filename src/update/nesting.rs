@@ -8,14 +8,21 @@
 use super::content::Kind;
 use super::read::{Check, Parent, Walk};
 use super::{ClientId, Id, Limit, UpdateError};
+use std::ops::Range;
 
-/// A struct, and what its depth follows from.
+/// A struct's clocks, and what its depth follows from.
 #[derive(Clone, Copy)]
 struct Node {
-    client: ClientId,
     start: u32,
     end: u32,
     from: From,
+}
+
+/// A section's nodes, which are in the order of their clocks.
+struct Run {
+    client: ClientId,
+    start: u32,
+    nodes: Range<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -28,10 +35,10 @@ enum From {
     Beside(Id),
 }
 
-/// Checks that an update that was scanned nests its types at most `limit` deep.
-pub(super) fn check(update: &[u8], limit: usize) -> Result<(), UpdateError> {
-    let mut nodes = nodes(update)?;
-    let mut path: Vec<(usize, usize)> = Vec::new();
+/// Checks that an update that was scanned, of so many structs, nests its types at most `limit` deep.
+pub(super) fn check(update: &[u8], structs: usize, limit: usize) -> Result<(), UpdateError> {
+    let (mut nodes, runs) = nodes(update, structs)?;
+    let mut path: Vec<(u32, u32)> = Vec::new();
     for first in 0..nodes.len() {
         let mut at = first;
         let mut depth = loop {
@@ -42,28 +49,31 @@ pub(super) fn check(update: &[u8], limit: usize) -> Result<(), UpdateError> {
             };
             // A circle ends here: nobody can integrate it.
             nodes[at].from = From::Depth(0);
-            path.push((at, step));
-            match find(&nodes, next) {
+            path.push((at as u32, step));
+            match find(&nodes, &runs, next) {
                 Some(found) => at = found,
                 None => break 0,
             }
         };
         while let Some((node, step)) = path.pop() {
-            depth += step;
+            depth += step as usize;
             if depth > limit {
                 return Err(UpdateError::Limit(Limit::TooDeep));
             }
-            nodes[node].from = From::Depth(depth);
+            nodes[node as usize].from = From::Depth(depth);
         }
     }
     Ok(())
 }
 
-/// The structs of an update in the order of their ids.
-fn nodes(update: &[u8]) -> Result<Vec<Node>, UpdateError> {
-    let mut nodes = Vec::new();
+/// The structs of an update, and its sections in the order of their clients.
+fn nodes(update: &[u8], structs: usize) -> Result<(Vec<Node>, Vec<Run>), UpdateError> {
+    // Growing would take twice the room at a time.
+    let mut nodes = Vec::with_capacity(structs);
     let mut walk = Walk::new(update, Check::Bounds)?;
+    let mut runs = Vec::with_capacity(walk.sections());
     while let Some(section) = walk.section()? {
+        let first = nodes.len();
         while let Some(read) = walk.next()? {
             if matches!(read.head.kind, Kind::Gc | Kind::Skip) {
                 continue;
@@ -74,22 +84,23 @@ fn nodes(update: &[u8]) -> Result<Vec<Node>, UpdateError> {
                 (Parent::Inherited, Some(id)) => From::Beside(id),
                 (Parent::Root, _) | (Parent::Inherited, None) => From::Depth(0),
             };
-            nodes.push(Node {
-                client: section.client,
-                start: read.clock,
-                end: read.end_clock(),
-                from,
-            });
+            nodes.push(Node { start: read.clock, end: read.end_clock(), from });
+        }
+        if first < nodes.len() {
+            let (client, start) = (section.client, nodes[first].start);
+            runs.push(Run { client, start, nodes: first..nodes.len() });
         }
     }
-    nodes.sort_unstable_by_key(|node| (node.client, node.start));
-    Ok(nodes)
+    runs.sort_unstable_by_key(|run| (run.client, run.start));
+    Ok((nodes, runs))
 }
 
-fn find(nodes: &[Node], id: Id) -> Option<usize> {
-    let after = nodes.partition_point(|node| (node.client, node.start) <= (id.client, id.clock));
-    let at = after.checked_sub(1)?;
-    (nodes[at].client == id.client && id.clock < nodes[at].end).then_some(at)
+fn find(nodes: &[Node], runs: &[Run], id: Id) -> Option<usize> {
+    let after = runs.partition_point(|run| (run.client, run.start) <= (id.client, id.clock));
+    let run = runs[..after].last().filter(|run| run.client == id.client)?;
+    let within = &nodes[run.nodes.clone()];
+    let at = within.partition_point(|node| node.end <= id.clock);
+    (within.get(at)?.start <= id.clock).then_some(run.nodes.start + at)
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ pub(super) fn scan_noting(
     }
     // As many types as that are needed to nest them so deep.
     if found.types > limits.types {
-        nesting::check(update, limits.types)?;
+        nesting::check(update, found.structs, limits.types)?;
     }
     scan_deletes(walk, limits, &mut found)?;
     Ok((found, walk.reader.at()))

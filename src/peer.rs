@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) inbox: Vec<Bytes>,
     pub(crate) inbox_bytes: usize,
     pub(crate) gap: Option<Box<Gap>>,
+    /// Whether it sent what it may not: it is never told then that it is saved.
+    pub(crate) refused: bool,
 }
 
 /// How far a connection is from its end.
@@ -95,6 +97,7 @@ impl Peer {
             inbox: Vec::new(),
             inbox_bytes: 0,
             gap: None,
+            refused: false,
         }
     }
 

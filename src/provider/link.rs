@@ -40,8 +40,19 @@ pub(super) struct Link {
 pub(super) enum Acks {
     /// Asked for at the start, and none has come.
     None,
-    /// It acknowledges. What is being waited for: up to which edit, asked when.
-    Offered(Option<(u64, Timestamp)>),
+    /// It acknowledges. What is being waited for.
+    Offered(Option<Awaited>),
+}
+
+/// An acknowledgement that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Awaited {
+    /// Up to which edit.
+    pub(super) upto: u64,
+    /// When it is asked for again: a server does not answer as long as it lacks something.
+    pub(super) again: Timestamp,
+    /// How often it was asked for.
+    pub(super) attempts: u32,
 }
 
 /// Something is missing that the server has to be asked for again.

@@ -1,7 +1,7 @@
 //! What is said on a connection.
 
 use super::io::{Confirmation, Event, LinkId, Output, Phase, StopReason};
-use super::link::{Acks, Gap, Link};
+use super::link::{Acks, Awaited, Gap, Link};
 use super::replica::Trouble;
 use super::{Direction, Provider};
 use crate::error::Fault;
@@ -222,7 +222,7 @@ impl Provider {
         let Some(upto) = varint::read(&mut rest).filter(|_| rest.is_empty()) else { return };
         let Some(link) = &mut self.link else { return };
         match link.acks {
-            Acks::Offered(Some((awaited, _))) if upto < awaited => return,
+            Acks::Offered(Some(awaited)) if upto < awaited.upto => return,
             Acks::None | Acks::Offered(_) => link.acks = Acks::Offered(None),
         }
         let upto = upto.min(link.sent);
@@ -310,11 +310,13 @@ impl Provider {
             return;
         }
         match link.acks {
-            Acks::Offered(Some((_, asked))) if now < asked + again => {}
-            Acks::Offered(_) => {
-                link.acks = Acks::Offered(Some((link.sent, now)));
-                let sent = link.sent;
-                self.send(status(sent));
+            Acks::Offered(Some(awaited)) if now < awaited.again => {}
+            Acks::Offered(awaited) => {
+                let attempts = awaited.map_or(0, |awaited| awaited.attempts);
+                let again = now + again * (1 << attempts.min(4));
+                let awaited = Awaited { upto: link.sent, again, attempts: attempts + 1 };
+                link.acks = Acks::Offered(Some(awaited));
+                self.send(status(awaited.upto));
             }
             Acks::None => {
                 let asked = link.asked.back().is_some_and(|&mark| mark >= link.sent);
@@ -355,7 +357,7 @@ impl Provider {
         let link = self.link.as_ref()?;
         let confirmation = match link.acks {
             _ if link.sent <= self.confirmed || self.phase != Phase::Synced => None,
-            Acks::Offered(asked) => asked.map(|(_, asked)| asked + self.config.confirm_after),
+            Acks::Offered(awaited) => awaited.map(|awaited| awaited.again),
             Acks::None if link.asked.len() >= ASKED_AT_MOST => None,
             Acks::None if link.asked.back().is_some_and(|&mark| mark >= link.sent) => None,
             Acks::None => Some(self.last_edit + self.config.confirm_after),

@@ -180,6 +180,7 @@ impl Room {
         match self.document.judge(update, &cx.config.limits)? {
             Verdict::Nothing => {}
             Verdict::Gap | Verdict::Accept { .. } => {
+                self.peers[slot].refused = true;
                 cx.event(Event::Refused { conn: self.peers[slot].conn });
             }
         }
@@ -267,7 +268,8 @@ impl Room {
         let peer = &self.peers[slot];
         let (conn, gate) = (peer.conn, self.journal.accepted());
         // What the room could not use is not saved: no answer, and the client goes on showing that.
-        if peer.gap.is_some() || !peer.may_write() {
+        // A reader that has sent nothing is answered, and so learns that there are answers.
+        if peer.gap.is_some() || peer.refused {
             return;
         }
         self.hold_status(cx.config, gate, conn, encode::sync_status(status));

@@ -242,8 +242,12 @@ fn who_may_not_write_is_never_told_that_its_edits_are_safe() {
     world.run_until("it is synced", SECOND, synced);
     world.edit(reader, 2);
     world.with(reader, Provider::confirm);
-    world.run_for(5 * SECOND);
+    world.run_for(100 * SECOND);
     assert!(world.stored_list().is_empty());
+    let provider = &world.clients[reader].provider;
+    assert_eq!((provider.edits(), provider.confirmed()), (2, 0));
+    let frames = world.clients[reader].sent_frames;
+    assert!(frames < 30, "{frames} frames: it does not go on asking as often");
 }
 
 #[test]

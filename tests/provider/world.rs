@@ -216,6 +216,18 @@ impl World {
         for conn in self.conns.keys().copied().collect::<Vec<_>>() {
             self.drop_conn(conn, None, "reset");
         }
+        // The next hub's connections are called as those of this one were.
+        self.happenings.retain(|_, happening| match happening {
+            Happening::Up { .. }
+            | Happening::Down { .. }
+            | Happening::FlushedDown { .. }
+            | Happening::CloseDown { .. }
+            | Happening::CloseUp { .. } => false,
+            Happening::Open { .. }
+            | Happening::FlushedUp { .. }
+            | Happening::Stored { .. }
+            | Happening::ClientStored { .. } => true,
+        });
     }
 
     pub(crate) fn start(&mut self) {

@@ -27,9 +27,14 @@ pub fn read(bytes: &mut &[u8]) -> Option<u64> {
 const GROUPS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 
 /// The value at the front of `bytes`, and its length.
+#[inline]
 pub(crate) fn measure(bytes: &[u8]) -> Option<(u64, usize)> {
     if let [a, b @ ..0x80, ..] = bytes {
         return Some((u64::from(a & 0x7f) | u64::from(*b) << 7, 2));
+    }
+    if let [a, b, c @ ..0x80, ..] = bytes {
+        let low = u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7;
+        return Some((low | u64::from(*c) << 14, 3));
     }
     let Some(eight) = bytes.first_chunk() else { return measure_slowly(bytes) };
     let eight = u64::from_le_bytes(*eight);

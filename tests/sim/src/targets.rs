@@ -111,7 +111,7 @@ impl Covered {
         let found = scan(&part, limits).expect("a part of what is well formed is well formed");
         assert_eq!(content(&found).structs, content(&ready.scan).structs);
         assert!(found.regular, "a part has gaps");
-        self.check_ready(&found);
+        // What of it is known already may refer to what is not: nobody integrates that again.
         let part = novel_part(&part, &self.known, &self.deleted).expect("it was scanned")?;
         let found = scan(&part, limits).expect("what is new of it is well formed");
         assert!(!found.ranges.is_empty() || !found.deletes.is_empty(), "nothing is new");

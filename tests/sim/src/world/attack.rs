@@ -30,7 +30,7 @@ impl World {
             }
             Attack::Cut | Attack::Mangle => self.send_broken(attacker, attack, &mut rng),
             Attack::Bomb => self.inject(attacker, bomb(&mut rng)),
-            Attack::Gap => self.inject(attacker, gap(&mut rng)),
+            Attack::Gap => self.keep_sending_gap(attacker, &gap(&mut rng)),
             Attack::Spoof | Attack::Evict => self.spoof(attacker, attack, &mut rng),
             Attack::AskFlood => self.ask_flood(attacker),
             Attack::PresenceFlood => self.inject(attacker, presence_flood(&mut rng)),
@@ -85,6 +85,17 @@ impl World {
             && link.writes_from <= now
         {
             self.inject(attacker, wire::encode::awareness(&write([entry])));
+        }
+    }
+
+    /// Sends the same update again and again, however often it is asked for what comes before.
+    fn keep_sending_gap(&mut self, attacker: usize, frame: &bytes::Bytes) {
+        for _ in 0..12 {
+            self.inject(attacker, frame.clone());
+            let Some(id) = self.clients[attacker].link else { return };
+            let Some(link) = self.links.get_mut(&id) else { return };
+            link.writes_from = link.writes_from.max(self.now) + Duration::from_secs(11);
+            link.troubled_until = link.troubled_until.max(link.writes_from);
         }
     }
 

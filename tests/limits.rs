@@ -246,3 +246,19 @@ fn a_connection_can_be_ended_from_outside() {
     world.drain();
     assert_eq!(world.closed[&a], (4403, "not welcome".to_owned()));
 }
+
+#[test]
+fn questions_that_wait_for_the_store_are_few_and_the_last_is_among_them() {
+    let mut world = world();
+    let (a, _) = pair(&mut world, "r");
+    world.hold_store = true;
+    world.send(a, frame_of(&Writer::new(7).types("waits")));
+    for version in 0..100 {
+        world.send(a, encode::sync_status(&[version]));
+    }
+    world.send(a, encode::sync_status(&[7; 65]));
+    world.release_store();
+    let answers = world.take(a);
+    assert_eq!(answers.len(), 16);
+    assert_eq!(answers.last(), Some(&encode::sync_status(&[99])));
+}

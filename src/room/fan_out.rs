@@ -43,6 +43,9 @@ pub(crate) struct PresenceNews {
     alone: Option<Bytes>,
 }
 
+/// So many unanswered SyncStatus questions are kept for a connection.
+const STATUSES_HELD: usize = 16;
+
 /// From so many updates on, one merged update is cheaper to send than each.
 const MERGE_FROM: usize = 4;
 
@@ -66,6 +69,15 @@ impl Room {
             Durability::BeforeFanout | Durability::BeforeAck => gate,
             Durability::Eventual => Seq::ZERO,
         };
+        // The last question stands for those that come too quickly after it; those before it keep
+        // their places, so that under steady traffic answers go on coming.
+        let is_asked =
+            |(_, gated): &(Seq, Gated)| matches!(gated, Gated::Status(conn, _) if *conn == to);
+        if self.gated.iter().filter(|held| is_asked(held)).count() >= STATUSES_HELD
+            && let Some(last) = self.gated.iter().rposition(is_asked)
+        {
+            self.gated.remove(last);
+        }
         self.hold(gate, Gated::Status(to, frame));
     }
 

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 const ASK_BASE: Duration = Duration::from_millis(100);
 const ASK_CAP: Duration = Duration::from_secs(10);
+/// The longest SyncStatus that is answered.
+const STATUS_BYTES: usize = 64;
 /// A gap that has not shown for so long counts as a new one.
 const GAP_FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -269,7 +271,9 @@ impl Room {
         let (conn, gate) = (peer.conn, self.journal.accepted());
         // What the room could not use is not saved: no answer, and the client goes on showing that.
         // A reader that has sent nothing is answered, and so learns that there are answers.
-        if peer.gap.is_some() || peer.refused {
+        // What is asked is a version, a number; what is longer is not answered either, as it would
+        // have to be kept.
+        if peer.gap.is_some() || peer.refused || status.len() > STATUS_BYTES {
             return;
         }
         self.hold_status(cx.config, gate, conn, encode::sync_status(status));

@@ -84,7 +84,9 @@ fn apply(doc: &Doc, update: &[u8]) {
 fn opinion(updates: &[&[u8]]) -> (String, Any, Any, StateVector) {
     let doc = Doc::with_client_id(9);
     let (text, array, map) = roots(&doc);
-    updates.iter().for_each(|update| apply(&doc, update));
+    for update in updates {
+        apply(&doc, update);
+    }
     let txn = doc.transact();
     assert!(!txn.has_missing_updates(), "something cannot be integrated");
     (text.get_string(&txn), array.to_json(&txn), map.to_json(&txn), txn.state_vector())

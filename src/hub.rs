@@ -96,15 +96,10 @@ impl Hub {
     }
 
     fn open_room(&mut self, name: &RoomName) -> RoomId {
-        let mut cx = Context {
-            now: self.now,
-            config: &self.config,
-            rng: &mut self.rng,
-            out: &mut self.out,
-            closed: &mut self.closed,
-        };
-        let key = self.rooms.insert_with(|key| Room::open(&mut cx, RoomId(key), name.clone()));
+        let until = self.now + self.config.limits.load_timeout;
+        let key = self.rooms.insert_with(|key| Room::new(RoomId(key), name.clone(), until));
         self.names.insert(name.clone(), RoomId(key));
+        self.with_room(RoomId(key), Room::load);
         RoomId(key)
     }
 

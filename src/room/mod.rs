@@ -90,14 +90,12 @@ enum Phase {
 }
 
 impl Room {
-    /// Begins the load.
-    pub(crate) fn open(cx: &mut Context<'_>, id: RoomId, name: RoomName) -> Self {
-        cx.event(Event::RoomOpened { room: id, name: name.clone() });
-        cx.push(Output::Store(StoreOp::Load { room: id, name: name.clone() }));
+    /// A room that waits for its load until a time; [`load`](Self::load) begins that.
+    pub(crate) fn new(id: RoomId, name: RoomName, until: Timestamp) -> Self {
         Self {
             id,
             name,
-            phase: Phase::Loading { until: cx.now + cx.config.limits.load_timeout },
+            phase: Phase::Loading { until },
             document: Document::default(),
             journal: Journal::new(Seq::ZERO),
             peers: Vec::new(),
@@ -114,6 +112,12 @@ impl Room {
             queued: false,
             unsettled: false,
         }
+    }
+
+    /// Asks the store for what it has.
+    pub(crate) fn load(&mut self, cx: &mut Context<'_>) {
+        cx.event(Event::RoomOpened { room: self.id, name: self.name.clone() });
+        cx.push(Output::Store(StoreOp::Load { room: self.id, name: self.name.clone() }));
     }
 
     pub(crate) const fn name(&self) -> &RoomName {

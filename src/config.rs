@@ -67,6 +67,9 @@ impl Access {
     /// Reads and is seen, but cannot change the document.
     pub const READ_ONLY: Self =
         Self { document: Rights::Read, presence: Presence::Publish, expires_at: None };
+    /// Reads, writes, and speaks for many: a server that is trusted.
+    pub const RELAY: Self =
+        Self { document: Rights::ReadWrite, presence: Presence::Relay, expires_at: None };
 }
 
 /// Rights on the document.
@@ -85,6 +88,9 @@ pub enum Presence {
     Observe,
     /// Sees and publishes.
     Publish,
+    /// Sees and publishes for many: a server, which passes its own peers' states on. Only
+    /// [`Limits::awareness_states_per_room`] bounds their number.
+    Relay,
 }
 
 /// Every queue, table, frame, document and wait is bounded by one of these.

@@ -171,6 +171,12 @@ impl Awareness {
         live.into_iter().chain(gone).min()
     }
 
+    /// Whose state somebody else declares gone with this clock, if that state is not newer than that.
+    pub(crate) fn denied(&self, client: ClientId, clock: u64) -> Option<ConnId> {
+        let known = self.known.get(&client)?;
+        known.owner.filter(|_| known.state.is_some() && clock >= known.clock)
+    }
+
     /// All states, if there are any.
     pub(crate) fn snapshot(&self) -> Option<Bytes> {
         self.payload(|known| known.state.is_some())
@@ -373,6 +379,6 @@ fn fits(json: &str, limits: &Limits) -> bool {
 }
 
 /// Whether a state is JSON's `null`.
-fn is_gone(json: &str) -> bool {
+pub(crate) fn is_gone(json: &str) -> bool {
     json.trim_matches([' ', '\t', '\n', '\r']) == GONE
 }

@@ -14,6 +14,7 @@ mod fan_out;
 mod feed;
 mod keep;
 mod pace;
+mod relay;
 mod sync;
 
 use crate::awareness::Awareness;
@@ -197,7 +198,7 @@ impl Room {
             peer.wait(cx, Wait::Store);
         }
         match access.presence {
-            Presence::Publish => {}
+            Presence::Publish | Presence::Relay => {}
             Presence::Observe => {
                 let before = self.awareness.version();
                 if let Some(removed) = self.awareness.leave(cx.now, conn) {

@@ -4,7 +4,7 @@ use super::fan_out::HeldUpdate;
 use super::feed::Last;
 use super::pace::Wait;
 use super::{Context, Phase, Room};
-use crate::config::Presence;
+use crate::config::{Limits, Presence};
 use crate::document::Verdict;
 use crate::error::{Fault, FaultKind};
 use crate::io::{Event, Seq};
@@ -249,11 +249,23 @@ impl Room {
                 cx.event(Event::Refused { conn: peer.conn });
                 return Ok(());
             }
+            Presence::Relay => return self.relayed_presence(cx, slot, states),
             Presence::Publish => {}
         }
-        let conn = peer.conn;
+        self.take_presence(cx, slot, states, &cx.config.limits)
+    }
+
+    /// Takes in what a peer announces, by these limits.
+    pub(super) fn take_presence(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: usize,
+        states: &[u8],
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let conn = self.peers[slot].conn;
         let before = self.awareness.version();
-        let applied = self.awareness.apply(cx.now, conn, states, &cx.config.limits)?;
+        let applied = self.awareness.apply(cx.now, conn, states, limits)?;
         if let Some(changed) = applied.others {
             self.note_presence(Some(conn), before, changed);
         }

@@ -131,6 +131,9 @@ fn from_hub(hub: &mut Hub, programs: &mut [Program], output: Output) {
         Output::Store(StoreOp::Compact { room, upto, .. }) => {
             hub.handle(now(), Input::Compacted { room, upto, result: Ok(()) });
         }
+        Output::Store(StoreOp::Delete { room, .. }) => {
+            hub.handle(now(), Input::Deleted { room, result: Ok(()) });
+        }
         Output::Store(StoreOp::Release { .. }) => {}
         Output::Pause { .. } | Output::Resume { .. } | Output::Event(_) => {}
     }

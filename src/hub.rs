@@ -127,6 +127,8 @@ impl Hub {
             Input::Compacted { room, upto, result } => {
                 self.with_room(room, |room, cx| room.compacted(cx, upto, result));
             }
+            // No room asks for its deletion yet.
+            Input::Deleted { .. } => {}
         }
     }
 

@@ -147,6 +147,14 @@ pub enum Input {
         /// Whether the snapshot has replaced the log up to `upto`.
         result: Result<(), StoreFault>,
     },
+    /// The answer to [`StoreOp::Delete`].
+    Deleted {
+        /// Which load.
+        room: RoomId,
+        /// Whether nothing is stored of the room any more. After a failure all of it is there, or,
+        /// if its effect is unknown, perhaps nothing: never a part.
+        result: Result<(), StoreFault>,
+    },
 }
 
 /// What a hub wants done. Exhaustive on purpose: an output that is not carried out loses data.
@@ -212,6 +220,16 @@ pub enum StoreOp {
         /// One Yjs V1 update that holds the whole document.
         snapshot: Bytes,
     },
+    /// Forget everything of a room, in one step; answered by [`Input::Deleted`].
+    ///
+    /// Afterwards the room is absent, as if it had never been stored: its places begin anew. There
+    /// need not be anything to forget.
+    Delete {
+        /// Which load.
+        room: RoomId,
+        /// Of what.
+        name: RoomName,
+    },
     /// This load of the room is over; nothing more comes for it. No answer.
     Release {
         /// Which load.
@@ -225,9 +243,10 @@ impl StoreOp {
     /// Which load of a room this is for.
     pub const fn room(&self) -> RoomId {
         match self {
-            Self::Load { room, .. } | Self::Compact { room, .. } | Self::Release { room, .. } => {
-                *room
-            }
+            Self::Load { room, .. }
+            | Self::Compact { room, .. }
+            | Self::Delete { room, .. }
+            | Self::Release { room, .. } => *room,
             Self::Append(append) => append.room,
         }
     }
@@ -235,9 +254,10 @@ impl StoreOp {
     /// The room's name.
     pub const fn name(&self) -> &RoomName {
         match self {
-            Self::Load { name, .. } | Self::Compact { name, .. } | Self::Release { name, .. } => {
-                name
-            }
+            Self::Load { name, .. }
+            | Self::Compact { name, .. }
+            | Self::Delete { name, .. }
+            | Self::Release { name, .. } => name,
             Self::Append(append) => &append.name,
         }
     }

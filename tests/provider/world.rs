@@ -600,6 +600,7 @@ fn name(op: &StoreOp) -> &RoomName {
     match op {
         StoreOp::Load { name, .. }
         | StoreOp::Compact { name, .. }
+        | StoreOp::Delete { name, .. }
         | StoreOp::Release { name, .. } => name,
         StoreOp::Append(append) => &append.name,
     }
@@ -623,6 +624,10 @@ fn carry_out(stored: &mut Stored, op: &StoreOp) -> Option<Input> {
             stored.snapshot = Some(snapshot.clone());
             stored.snapshot_upto = (*upto).max(Seq::ZERO);
             Some(Input::Compacted { room: *room, upto: *upto, result: Ok(()) })
+        }
+        StoreOp::Delete { room, .. } => {
+            *stored = Stored::default();
+            Some(Input::Deleted { room: *room, result: Ok(()) })
         }
         StoreOp::Release { .. } => None,
     }

@@ -138,6 +138,10 @@ impl World {
                 stored.snapshot_upto = upto;
                 Some(Input::Compacted { room, upto, result: Ok(()) })
             }
+            StoreOp::Delete { room, name } => {
+                self.store.remove(&name);
+                Some(Input::Deleted { room, result: Ok(()) })
+            }
             StoreOp::Release { .. } => None,
         }
     }

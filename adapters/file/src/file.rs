@@ -240,6 +240,24 @@ pub(crate) fn sync_dirs(path: &Path, top: Option<&Path>) -> io::Result<()> {
     Ok(())
 }
 
+/// What crashes have left beside the file at `path`.
+pub(crate) fn remnants(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
+    let torn = format!("{}.torn-", name.to_string_lossy());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&torn) {
+            found.push(entry.path());
+        }
+    }
+    let unfinished = path.with_extension("new");
+    if unfinished.exists() {
+        found.push(unfinished);
+    }
+    Ok(found)
+}
+
 /// All files of rooms below `dir`.
 pub(crate) fn list(dir: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();

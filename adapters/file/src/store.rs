@@ -310,6 +310,23 @@ impl BlockingStore for FileStore {
         Ok(())
     }
 
+    fn delete(&mut self, room: &RoomName) -> Result<(), StoreFault> {
+        self.release(room);
+        let path = self.path(room);
+        let Some(parent) = path.parent().filter(|parent| parent.exists()) else { return Ok(()) };
+        // First what was put aside: while the file itself is there, the room is.
+        for remnant in file::remnants(&path).map_err(|error| not_done(&error))? {
+            fs::remove_file(remnant).map_err(|error| not_done(&error))?;
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            // Perhaps removed before, by an attempt whose sync failed: so it is synced again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(not_done(&error)),
+        }
+        file::sync_dirs(&path, Some(parent)).map_err(|error| unknown(&error))
+    }
+
     fn release(&mut self, room: &RoomName) {
         if let Some(Room { file: Some(_), .. }) = self.rooms.remove(room) {
             self.open_files = self.open_files.saturating_sub(1);

@@ -102,6 +102,26 @@ fn leftovers_of_a_crash_during_a_compaction_are_harmless_and_reported() {
 }
 
 #[test]
+fn a_deletion_takes_a_damaged_room_and_what_crashes_left_of_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = FileStore::open(dir.path()).expect("it opens");
+    append(&mut store, 1).expect("stored");
+    append(&mut store, 2).expect("stored");
+    let path = file_of(dir.path());
+    fs::write(path.with_extension("new"), b"half a fil").expect("it is written");
+    fs::write(format!("{}.torn-90", path.display()), b"half a record").expect("it is written");
+    let mut bytes = fs::read(&path).expect("it is there");
+    bytes[60] ^= 1;
+    fs::write(&path, &bytes).expect("it is written");
+    assert_eq!(store.load(&name()).expect_err("damaged").kind, StoreFaultKind::Corrupt);
+    store.delete(&name()).expect("damaged or not");
+    let left = fs::read_dir(path.parent().expect("a directory")).expect("it is there").count();
+    assert_eq!(left, 0);
+    append(&mut store, 1).expect("a new beginning");
+    assert_eq!(store.load(&name()).expect("it is sound").last(), Seq(1));
+}
+
+#[test]
 fn a_second_store_and_an_unknown_format_are_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = FileStore::open(dir.path()).expect("the first");

@@ -169,6 +169,25 @@ impl BlockingStore for SqliteStore {
         Ok(())
     }
 
+    fn delete(&mut self, room: &RoomName) -> Result<(), StoreFault> {
+        self.rooms.remove(room);
+        let Some(id) = find_id(self.db()?, room)? else { return Ok(()) };
+        self.transact(|db| {
+            for sql in [
+                "DELETE FROM log WHERE room = ?1",
+                "DELETE FROM snapshot WHERE room = ?1",
+                "DELETE FROM room WHERE id = ?1",
+            ] {
+                db.prepare_cached(sql)
+                    .and_then(|mut it| it.execute([id]))
+                    .map_err(|error| fault(&error))?;
+            }
+            Ok(())
+        })?;
+        let _ = self.shrink();
+        Ok(())
+    }
+
     fn release(&mut self, room: &RoomName) {
         self.rooms.remove(room);
     }

@@ -57,6 +57,22 @@ fn a_damaged_snapshot_or_name_is_found_too() {
 }
 
 #[test]
+fn a_damaged_room_can_be_deleted_unless_nobody_knows_which_it_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fill(dir.path(), &["bad", "worse", "good"]);
+    damage(dir.path(), "bad", "UPDATE log SET at_ms = 0 WHERE room = ?1 AND first = 4");
+    damage(dir.path(), "worse", "UPDATE room SET crc = 1 WHERE id = ?1");
+    let mut store = SqliteStore::open(dir.path()).expect("the database is fine");
+    store.delete(&name("bad")).expect("its row says which it is");
+    assert!(store.load(&name("bad")).expect("it is gone").is_absent());
+    let fault = store.delete(&name("worse")).expect_err("its row is wrong");
+    assert_eq!(fault.kind, StoreFaultKind::Corrupt, "{fault}");
+    assert_eq!(store.load(&name("good")).expect("unharmed").last(), Seq(6));
+    let survey = store.survey().expect("it can be read");
+    assert_eq!(survey.problems.len(), 1, "only the wrong row: {survey:?}");
+}
+
+#[test]
 fn a_snapshot_that_lacks_something_replaces_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     fill(dir.path(), &["r"]);

@@ -206,7 +206,8 @@ impl<R: Runtime> Running<R> {
                 yroom::Input::Compacted { upto, result, .. } => Input::Compacted(upto, result),
                 yroom::Input::Frame { .. }
                 | yroom::Input::Flushed { .. }
-                | yroom::Input::Closed { .. } => continue,
+                | yroom::Input::Closed { .. }
+                | yroom::Input::Deleted { .. } => continue,
             };
             self.drive.handle(input);
         }

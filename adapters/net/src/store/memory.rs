@@ -57,6 +57,10 @@ impl MemoryStore {
         Ok(())
     }
 
+    pub(super) fn delete(&self, room: &RoomName) {
+        self.rooms().remove(room);
+    }
+
     /// A change is one assignment or comes after all checks, so a poisoned lock holds nothing broken.
     fn rooms(&self) -> MutexGuard<'_, BTreeMap<RoomName, Stored>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,6 +96,10 @@ impl Store for MemoryStore {
             },
             StoreOp::Compact { name, upto, snapshot, .. } => {
                 reply.compacted(self.compact(&name, upto, snapshot));
+            }
+            StoreOp::Delete { name, .. } => {
+                self.delete(&name);
+                reply.deleted(Ok(()));
             }
             StoreOp::Release { .. } => drop(reply),
         }

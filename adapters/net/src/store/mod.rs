@@ -57,6 +57,10 @@ pub trait BlockingStore: Send + 'static {
     /// crash leaves either the old or the new. What the log has beyond `upto` stays.
     fn compact(&mut self, room: &RoomName, upto: Seq, snapshot: Bytes) -> Result<(), StoreFault>;
 
+    /// Removes everything that is stored of `room`, durably and in one step: a crash leaves all of it
+    /// or nothing. A damaged room can be removed, too, and one that is not there.
+    fn delete(&mut self, room: &RoomName) -> Result<(), StoreFault>;
+
     /// Forgets what is cached of `room`; nobody has it open any more.
     fn release(&mut self, _room: &RoomName) {}
 

@@ -56,6 +56,7 @@ impl Inbox {
                 Owed::Append { room: append.room, last: append.batch.last() }
             }
             StoreOp::Compact { room, upto, .. } => Owed::Compact { room: *room, upto: *upto },
+            StoreOp::Delete { room, .. } => Owed::Delete { room: *room },
             StoreOp::Release { .. } => Owed::Nothing,
         };
         Reply { inbox: Arc::clone(&self.shared), owed }
@@ -101,6 +102,7 @@ enum Owed {
     Load { room: RoomId },
     Append { room: RoomId, last: Seq },
     Compact { room: RoomId, upto: Seq },
+    Delete { room: RoomId },
     Nothing,
 }
 
@@ -110,6 +112,7 @@ pub(super) enum Answer {
     Loaded(Result<Stored, StoreFault>),
     Durable,
     Compacted(Result<(), StoreFault>),
+    Deleted(Result<(), StoreFault>),
     Failed(StoreFault),
 }
 
@@ -127,6 +130,11 @@ impl Reply {
     /// Answers a [`StoreOp::Compact`].
     pub fn compacted(self, result: Result<(), StoreFault>) {
         self.answer(Answer::Compacted(result));
+    }
+
+    /// Answers a [`StoreOp::Delete`].
+    pub fn deleted(self, result: Result<(), StoreFault>) {
+        self.answer(Answer::Deleted(result));
     }
 
     /// Answers any operation: it failed.
@@ -165,12 +173,18 @@ impl Reply {
             (Owed::Compact { room, upto }, Answer::Compacted(result)) => {
                 Input::Compacted { room, upto, result }
             }
+            (Owed::Delete { room }, Answer::Deleted(result)) => Input::Deleted { room, result },
             (owed, Answer::Failed(fault)) => owed.failure(fault),
-            (owed, answer @ (Answer::Loaded(_) | Answer::Durable | Answer::Compacted(_))) => owed
-                .failure(StoreFault::new(
-                    StoreFaultKind::Unknown,
-                    format!("the store answered {owed:?} with {answer:?}"),
-                )),
+            (
+                owed,
+                answer @ (Answer::Loaded(_)
+                | Answer::Durable
+                | Answer::Compacted(_)
+                | Answer::Deleted(_)),
+            ) => owed.failure(StoreFault::new(
+                StoreFaultKind::Unknown,
+                format!("the store answered {owed:?} with {answer:?}"),
+            )),
         })
     }
 }
@@ -181,6 +195,7 @@ impl Owed {
             Self::Load { room } => Input::Loaded { room, result: Err(fault) },
             Self::Append { room, last } => Input::WriteFailed { room, seq: last, fault },
             Self::Compact { room, upto } => Input::Compacted { room, upto, result: Err(fault) },
+            Self::Delete { room } => Input::Deleted { room, result: Err(fault) },
             Self::Nothing => unreachable!("asked only for what is owed"),
         }
     }

@@ -260,6 +260,8 @@ impl World {
                 .remove(&room)
                 .map(|_| ())
                 .ok_or_else(|| format!("{name} is released, but not loaded")),
+            // Whether the room is loaded or not, sound or not.
+            StoreOp::Delete { .. } => Ok(()),
             StoreOp::Append(_) | StoreOp::Compact { .. } => {
                 let loaded = it.loads.contains_key(&room);
                 let damaged = it.damaged.contains(&room);
@@ -331,7 +333,10 @@ impl World {
             return it.unheard.push((name.clone(), input));
         }
         let confirmed = match &input {
-            Input::Durable { upto, .. } => it.store.confirm(name, *upto),
+            Input::Durable { upto, .. } => {
+                it.store.heard(name);
+                it.store.confirm(name, *upto)
+            }
             Input::Loaded { result: Ok(stored), .. } => it.store.confirm(name, stored.last()),
             _ => Ok(()),
         };

@@ -17,6 +17,8 @@ pub(crate) struct Store {
     /// What is stored, by room.
     pub(crate) rooms: BTreeMap<RoomName, Kept>,
     queues: BTreeMap<RoomName, VecDeque<StoreOp>>,
+    /// Appends that are carried out, and the engine has not heard of it.
+    unheard: BTreeMap<RoomName, u32>,
     fates: VecDeque<Fate>,
     /// Nothing is answered before then.
     pub(crate) stalled_until: Timestamp,
@@ -77,6 +79,7 @@ impl Store {
         Self {
             rooms: BTreeMap::new(),
             queues: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             fates: VecDeque::new(),
             stalled_until: Timestamp::ZERO,
             full_until: Timestamp::ZERO,
@@ -123,17 +126,25 @@ impl Store {
 
     /// Carries out the next operation of a room.
     pub(crate) fn perform(&mut self, now: Timestamp, room: &RoomName) -> Done {
-        let Some(op) = self.queues.get_mut(room).and_then(VecDeque::pop_front) else {
+        let Some(queue) = self.queues.get_mut(room) else { return Done::Silent };
+        // What is confirmed is known by its place, and after a deletion places begin anew: the
+        // confirmations that are under way arrive first.
+        let is_deletion = matches!(queue.front(), Some(StoreOp::Delete { .. }));
+        if is_deletion && self.unheard.get(room).is_some_and(|count| *count > 0) {
             return Done::Silent;
-        };
+        }
+        let Some(op) = queue.pop_front() else { return Done::Silent };
         let fate = match &op {
             StoreOp::Release { .. } => return Done::Silent,
-            StoreOp::Append(_) | StoreOp::Compact { .. } if now < self.full_until => {
+            StoreOp::Append(_) | StoreOp::Compact { .. } | StoreOp::Delete { .. }
+                if now < self.full_until =>
+            {
                 Some(Fate::NotDone)
             }
-            StoreOp::Load { .. } | StoreOp::Append(_) | StoreOp::Compact { .. } => {
-                self.fates.pop_front()
-            }
+            StoreOp::Load { .. }
+            | StoreOp::Append(_)
+            | StoreOp::Compact { .. }
+            | StoreOp::Delete { .. } => self.fates.pop_front(),
         };
         match op {
             StoreOp::Load { room, name } => self.load(room, &name, fate),
@@ -144,6 +155,16 @@ impl Store {
                     Ok(result) => Done::Answer(Input::Compacted { room, upto, result }),
                     Err(broken) => Done::Broken(broken),
                 }
+            }
+            StoreOp::Delete { room, name } => {
+                match fate {
+                    Some(Fate::NotDone | Fate::NotDoneUnknown) => {}
+                    None | Some(Fate::Slow | Fate::DoneUnknown) => {
+                        self.rooms.remove(&name);
+                    }
+                }
+                let result = fate.and_then(fault).map_or(Ok(()), Err);
+                Done::Answer(Input::Deleted { room, result })
             }
             StoreOp::Release { .. } => Done::Silent,
         }
@@ -177,10 +198,11 @@ impl Store {
                 if let Err(broken) = kept.put(batch) {
                     return Done::Broken(broken);
                 }
-                match fate.and_then(fault) {
-                    Some(fault) => failed(fault),
-                    None => Done::Answer(Input::Durable { room, upto }),
+                if let Some(fault) = fate.and_then(fault) {
+                    return failed(fault);
                 }
+                *self.unheard.entry(name.clone()).or_default() += 1;
+                Done::Answer(Input::Durable { room, upto })
             }
         }
     }
@@ -206,6 +228,7 @@ impl Store {
     /// The process died: of what was not carried out some may have happened, in order, and the
     /// last of that in part.
     pub(crate) fn crash(&mut self) -> Result<(), String> {
+        self.unheard.clear();
         for (name, queue) in std::mem::take(&mut self.queues) {
             let done = self.rng.index(queue.len() + 1);
             for (at, op) in queue.into_iter().enumerate() {
@@ -221,14 +244,25 @@ impl Store {
                     StoreOp::Compact { upto, snapshot, .. } if at < done => {
                         kept.replace(upto, &snapshot, self.exact)?;
                     }
+                    StoreOp::Delete { .. } if at < done => {
+                        self.rooms.remove(&name);
+                    }
                     StoreOp::Append(_)
                     | StoreOp::Compact { .. }
+                    | StoreOp::Delete { .. }
                     | StoreOp::Load { .. }
                     | StoreOp::Release { .. } => {}
                 }
             }
         }
         Ok(())
+    }
+
+    /// The engine hears the answer to an append that succeeded.
+    pub(crate) fn heard(&mut self, name: &RoomName) {
+        if let Some(count) = self.unheard.get_mut(name) {
+            *count = count.saturating_sub(1);
+        }
     }
 
     /// The engine hears that `upto` is durable.

@@ -48,6 +48,8 @@ pub fn run<S: Store>(mut open: impl FnMut() -> S) {
     appends_go_on_during_a_compaction(open);
     what_comes_after_a_compaction_is_kept_over_reopening(open);
     a_released_room_is_loaded_again_as_it_was(open);
+    a_deleted_room_is_absent_and_begins_anew(open);
+    a_deletion_is_in_order_with_what_is_around_it(open);
     names_are_told_apart(open);
     many_rooms_at_once(open);
     one_rooms_refusal_is_its_own(open);
@@ -184,6 +186,52 @@ fn a_released_room_is_loaded_again_as_it_was<S: Store>(open: Open<'_, S>) {
         store.begin_append(&room, batch(round + 1, 1));
         store.begin_release(&room);
         expect(&store.load_after(&room, 1), 0, round + 1, "a load after a release");
+    }
+}
+
+fn a_deleted_room_is_absent_and_begins_anew<S: Store>(open: Open<'_, S>) {
+    let (room, other) = (name("deleted"), name("deleted/not"));
+    let store = Probe::new(open());
+    store.delete(&room).expect("a room that is not there is forgotten already");
+    for room in [&room, &other] {
+        store.append(room, batch(1, 5)).expect("1 to 5");
+        store.compact(room, 3, snapshot(3)).expect("up to 3");
+    }
+    store.delete(&room).expect("snapshot and log");
+    assert!(store.load(&room).expect("no fault").is_absent(), "after a deletion");
+    store.delete(&room).expect("twice is once");
+    let store = store.reopen(open);
+    assert!(store.load(&room).expect("no fault").is_absent(), "after reopening");
+    let fault = store.append(&room, batch(6, 1)).expect_err("its places begin anew");
+    assert_eq!(fault.kind, StoreFaultKind::NotDone, "{fault}");
+    store.load(&room).expect("no fault");
+    store.append(&room, batch(1, 2)).expect("a new beginning");
+    expect(&store.load(&room), 0, 2, "after a new beginning");
+    let store = store.reopen(open);
+    expect(&store.load(&room), 0, 2, "after a new beginning and reopening");
+    expect(&store.load(&other), 3, 5, "the other room");
+    // Without having been loaded, too.
+    let store = store.reopen(open);
+    store.delete(&room).expect("log only");
+    assert!(store.load(&room).expect("no fault").is_absent(), "after another deletion");
+}
+
+fn a_deletion_is_in_order_with_what_is_around_it<S: Store>(open: Open<'_, S>) {
+    let room = name("deleted/at once");
+    let store = Probe::new(open());
+    for round in 0..5 {
+        // All at once: what was before has to be gone, what comes after has to stay.
+        store.begin_append(&room, batch(1, 4));
+        store.begin_compact(&room, 3, snapshot(3));
+        store.begin_append(&room, batch(5, 1));
+        store.begin_delete(&room);
+        store.begin_append(&room, batch(1, 1));
+        store.begin_append(&room, batch(2, 1));
+        expect(&store.load_after(&room, 6), 0, 2, &format!("round {round}"));
+        store.begin_delete(&room);
+        store.begin_release(&room);
+        let stored = store.load_after(&room, 1).expect("no fault");
+        assert!(stored.is_absent(), "round {round}: {stored:?} is left of a deleted room");
     }
 }
 

@@ -74,6 +74,14 @@ impl<S: Store> Probe<S> {
         }
     }
 
+    pub(super) fn delete(&self, room: &RoomName) -> Result<(), StoreFault> {
+        self.begin_delete(room);
+        match self.answer() {
+            Input::Deleted { room: ROOM, result } => result,
+            other => panic!("a deletion was answered by {other:?}"),
+        }
+    }
+
     pub(super) fn begin_append(&self, room: &RoomName, batch: Batch) {
         self.submit(StoreOp::Append(Append { room: ROOM, name: room.clone(), batch }));
     }
@@ -81,6 +89,10 @@ impl<S: Store> Probe<S> {
     pub(super) fn begin_compact(&self, room: &RoomName, upto: u64, snapshot: Bytes) {
         let (name, upto) = (room.clone(), Seq(upto));
         self.submit(StoreOp::Compact { room: ROOM, name, upto, snapshot });
+    }
+
+    pub(super) fn begin_delete(&self, room: &RoomName) {
+        self.submit(StoreOp::Delete { room: ROOM, name: room.clone() });
     }
 
     pub(super) fn begin_release(&self, room: &RoomName) {
@@ -96,9 +108,9 @@ impl<S: Store> Probe<S> {
     pub(super) fn results(&self, count: usize) -> Vec<Result<(), StoreFault>> {
         let result = |input| match input {
             Input::Durable { .. } => Ok(()),
-            Input::Compacted { result, .. } => result,
+            Input::Compacted { result, .. } | Input::Deleted { result, .. } => result,
             Input::WriteFailed { fault, .. } => Err(fault),
-            other => panic!("an append or compaction was answered by {other:?}"),
+            other => panic!("an append, compaction or deletion was answered by {other:?}"),
         };
         (0..count).map(|_| result(self.answer())).collect()
     }

@@ -12,8 +12,9 @@ pub const COMMITS: u64 = 200;
 const ROOMS: u64 = 4;
 const ATTEMPTS: u32 = 10;
 
-/// Writes [`COMMITS`] commits into a fresh store, with a compaction after every fortieth. After each
-/// commit `acknowledged` is told a room and the last place that is durable in it.
+/// Writes [`COMMITS`] commits into a fresh store, with a compaction after every fortieth and now and
+/// then a room that is made and deleted. After each commit `acknowledged` is told a room and the last
+/// place that is durable in it, which may be fewer than before: what it was told last counts.
 ///
 /// Run it in a process of its own, kill that process wherever you like, or have its system calls
 /// fail, and give what was acknowledged to [`check_script`]. It tries again, as rooms do: an error
@@ -41,7 +42,29 @@ pub fn write_script(
             let upto = last[room as usize] - 1;
             insist(store, |store| store.compact(&name(room), Seq(upto), snapshot(upto)))?;
         }
+        if commit % 40 == 19 {
+            make_and_delete(store, commit / 40, &mut acknowledged)?;
+        }
     }
+    Ok(())
+}
+
+fn make_and_delete(
+    store: &mut impl BlockingStore,
+    nth: u64,
+    acknowledged: &mut impl FnMut(&str, u64),
+) -> Result<(), StoreFault> {
+    let name = doomed(nth);
+    let append =
+        Append { room: RoomId::from_raw(ROOMS), name: name.clone(), batch: batch(0, DOOMED) };
+    insist(store, |store| store.append(std::slice::from_ref(&append)))?;
+    let upto = DOOMED - 1;
+    insist(store, |store| store.compact(&name, Seq(upto), snapshot(upto)))?;
+    acknowledged(name.as_str(), DOOMED);
+    // From here on it may be there or not.
+    acknowledged(name.as_str(), 0);
+    insist(store, |store| store.delete(&name))?;
+    acknowledged(GONE, nth + 1);
     Ok(())
 }
 
@@ -91,7 +114,28 @@ pub fn check_script(store: &mut impl BlockingStore, acknowledged: &BTreeMap<Stri
         assert_eq!(place, last, "{name}: the log has a hole");
         assert_eq!(rules::check_content(&stored), (Seq(last), None), "{name}");
     }
+    let gone = acknowledged.get(GONE).copied().unwrap_or(0);
+    for nth in 0..COMMITS / 40 {
+        let name = doomed(nth);
+        let stored = store.load(&name).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let least = acknowledged.get(name.as_str()).copied().unwrap_or(0);
+        let last = stored.last().0;
+        assert!(last >= least, "{name}: acknowledged up to {least}, but {last} is the last there");
+        assert!(last == 0 || last == DOOMED, "{name}: a part of it is there, up to {last}");
+        assert!(last == 0 || nth >= gone, "{name}: its deletion was acknowledged, and it is there");
+        assert_eq!(rules::check_content(&stored), (Seq(last), None), "{name}");
+    }
 }
+
+/// A room that is made and deleted.
+fn doomed(nth: u64) -> RoomName {
+    RoomName::new(&format!("script/doomed/{nth}")).expect("a name")
+}
+
+/// How many updates it has.
+const DOOMED: u64 = 60;
+/// Under this name it is acknowledged how many of them are deleted.
+const GONE: &str = "script/gone";
 
 fn name(room: u64) -> RoomName {
     RoomName::new(&format!("script/{room}")).expect("a name")

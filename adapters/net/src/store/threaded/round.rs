@@ -9,7 +9,7 @@ use yroom::{Append, RoomName, Seq, StoreOp};
 /// rooms that are open do not wait long behind it.
 const LOADS: usize = 32;
 
-/// One pass over the store: loads, then all appends in one commit, then one compaction.
+/// One pass over the store: loads, then all appends in one commit, then one chore.
 ///
 /// Within a room the order of submission holds, but for one thing that nobody can see: an append
 /// may overtake a compaction, as neither touches what the other does.
@@ -17,15 +17,14 @@ const LOADS: usize = 32;
 pub(super) struct Round {
     pub(super) loads: Vec<(RoomName, Reply)>,
     pub(super) appends: Vec<(Append, Reply)>,
-    pub(super) compaction: Option<Compaction>,
+    pub(super) chore: Option<Chore>,
     pub(super) releases: Vec<RoomName>,
 }
 
-pub(super) struct Compaction {
-    pub(super) name: RoomName,
-    pub(super) upto: Seq,
-    pub(super) snapshot: Bytes,
-    pub(super) reply: Reply,
+/// What is done one at a time, so that the appends of other rooms do not wait long behind it.
+pub(super) enum Chore {
+    Compact { name: RoomName, upto: Seq, snapshot: Bytes, reply: Reply },
+    Delete { name: RoomName, reply: Reply },
 }
 
 /// What is decided of a room's jobs so far.
@@ -67,12 +66,14 @@ impl Round {
             StoreOp::Load { name, .. } => self.loads.push((name, reply)),
             StoreOp::Append(append) => self.appends.push((append, reply)),
             StoreOp::Compact { name, upto, snapshot, .. } => {
-                self.compaction = Some(Compaction { name, upto, snapshot, reply });
+                self.chore = Some(Chore::Compact { name, upto, snapshot, reply });
             }
+            StoreOp::Delete { name, .. } => self.chore = Some(Chore::Delete { name, reply }),
             StoreOp::Release { name, .. } => self.releases.push(name),
         }
         None
     }
+
     /// Whether `op` fits, and what that means for later ones of its room.
     fn judge(&self, op: &StoreOp, progress: Option<Progress>) -> (bool, Progress) {
         use Progress::{Begun, CompactionWaits, Over};
@@ -85,8 +86,10 @@ impl Round {
                 None | Some(Begun | CompactionWaits | Over) => (false, Over),
             },
             StoreOp::Append(_) => (true, progress.unwrap_or(Begun)),
-            StoreOp::Compact { .. } if self.compaction.is_some() => (false, CompactionWaits),
+            StoreOp::Compact { .. } if self.chore.is_some() => (false, CompactionWaits),
             StoreOp::Compact { .. } => (true, Begun),
+            // It comes last in the round, and nothing behind it may overtake it.
+            StoreOp::Delete { .. } => (self.chore.is_none(), Over),
             StoreOp::Release { .. } => (progress != Some(CompactionWaits), Over),
         }
     }

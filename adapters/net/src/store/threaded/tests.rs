@@ -1,5 +1,5 @@
 use super::super::{Inbox, MemoryStore};
-use super::round::Round;
+use super::round::{Chore, Round};
 use super::*;
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -65,6 +65,48 @@ fn what_was_sent_behind_a_failed_append_fails_until_the_failed_places_come_again
     bench.submit(append("r", 1));
     bench.submit(append("r", 2));
     assert!(bench.answers(2).iter().all(|i| matches!(i, Input::Durable { .. })));
+}
+
+#[test]
+fn a_deletion_waits_for_what_was_asked_before_and_ends_a_failure() {
+    let bench = Bench::new();
+    bench.pause();
+    bench.submit(load("other"));
+    bench.wait_until_paused();
+    bench.submit(append("r", 1));
+    bench.submit(compact("other", 1));
+    bench.submit(delete("r"));
+    bench.submit(append("r", 1));
+    bench.resume();
+    let inputs = bench.answers(5);
+    assert!(inputs.iter().any(|input| matches!(input, Input::Deleted { result: Ok(()), .. })));
+    assert_eq!(
+        bench.calls(),
+        ["load other", "append r#1", "compact other#1", "delete r", "append r#1"]
+    );
+    bench.fail_next(StoreFaultKind::NotDone);
+    bench.submit(append("r", 2));
+    bench.submit(delete("r"));
+    bench.submit(append("r", 1));
+    bench.submit(append("r", 2));
+    let inputs = bench.answers(4);
+    let stored = inputs.iter().filter(|input| matches!(input, Input::Durable { .. })).count();
+    assert_eq!(stored, 2, "a room that begins anew owes nothing: {inputs:?}");
+}
+
+#[test]
+fn a_deletion_that_fails_says_so_and_an_unknown_effect_opens_the_store_anew() {
+    let bench = Bench::new();
+    for kind in [StoreFaultKind::NotDone, StoreFaultKind::Unknown] {
+        bench.fail_next(kind);
+        bench.submit(delete("r"));
+        let inputs = bench.answers(1);
+        let [Input::Deleted { result: Err(fault), .. }] = &inputs[..] else { panic!("{inputs:?}") };
+        assert_eq!(fault.kind, kind);
+    }
+    bench.submit(delete("r"));
+    assert!(matches!(bench.answers(1)[..], [Input::Deleted { result: Ok(()), .. }]));
+    assert_eq!(bench.calls(), ["delete r", "delete r", "reopen", "delete r"]);
 }
 
 #[test]
@@ -165,10 +207,11 @@ fn rounds_keep_every_rooms_order_and_lose_nothing() {
         for n in 1..=draw(60) {
             let room = draw(4);
             let name = format!("r{room}");
-            let op = match draw(4) {
+            let op = match draw(5) {
                 0 => load(&name),
                 1 => append(&name, n),
                 2 => compact(&name, n),
+                3 => delete(&name),
                 _ => release(&name),
             };
             expected[room as usize].push(words(&op));
@@ -206,8 +249,10 @@ fn describe(round: &Round) -> Vec<(usize, String)> {
     all.extend(round.loads.iter().map(|(name, _)| (number(name), "load".to_owned())));
     let appends = round.appends.iter();
     all.extend(appends.map(|(a, _)| (number(&a.name), format!("append {:?}", a.batch.first()))));
-    let compaction = round.compaction.iter();
-    all.extend(compaction.map(|c| (number(&c.name), format!("compact {:?}", c.upto))));
+    all.extend(round.chore.iter().map(|chore| match chore {
+        Chore::Compact { name, upto, .. } => (number(name), format!("compact {upto:?}")),
+        Chore::Delete { name, .. } => (number(name), "delete".to_owned()),
+    }));
     all.extend(round.releases.iter().map(|name| (number(name), "release".to_owned())));
     all
 }
@@ -217,6 +262,7 @@ fn words(op: &StoreOp) -> String {
         StoreOp::Load { .. } => "load".to_owned(),
         StoreOp::Append(append) => format!("append {:?}", append.batch.first()),
         StoreOp::Compact { upto, .. } => format!("compact {upto:?}"),
+        StoreOp::Delete { .. } => "delete".to_owned(),
         StoreOp::Release { .. } => "release".to_owned(),
     }
 }
@@ -237,6 +283,10 @@ fn append(room: &str, place: u64) -> StoreOp {
 fn compact(room: &str, upto: u64) -> StoreOp {
     let snapshot = bytes::Bytes::from_static(b"snapshot");
     StoreOp::Compact { room: RoomId::from_raw(1), name: name(room), upto: Seq(upto), snapshot }
+}
+
+fn delete(room: &str) -> StoreOp {
+    StoreOp::Delete { room: RoomId::from_raw(1), name: name(room) }
 }
 
 fn release(room: &str) -> StoreOp {
@@ -406,6 +456,14 @@ impl BlockingStore for Scripted {
     ) -> Result<(), StoreFault> {
         let next = self.called(format!("compact {room}{upto:?}"));
         outcome(next.as_ref(), || self.memory.compact(room, upto, snapshot))
+    }
+
+    fn delete(&mut self, room: &RoomName) -> Result<(), StoreFault> {
+        let next = self.called(format!("delete {room}"));
+        outcome(next.as_ref(), || {
+            self.memory.delete(room);
+            Ok(())
+        })
     }
 
     fn reopen(&mut self) -> Result<(), StoreFault> {

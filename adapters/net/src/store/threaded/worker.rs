@@ -3,7 +3,7 @@
 use super::super::BlockingStore;
 use super::super::reply::{Answer, Reply};
 use super::guard::Guarded;
-use super::round::Round;
+use super::round::{Chore, Round};
 use super::{Job, Shared};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -64,9 +64,18 @@ impl<S: BlockingStore> Worker<S> {
             reply.loaded(self.store.call(|store| store.load(&name)));
         }
         self.append(round.appends);
-        if let Some(it) = round.compaction {
-            let result = self.store.call(|store| store.compact(&it.name, it.upto, it.snapshot));
-            it.reply.compacted(result);
+        match round.chore {
+            None => {}
+            Some(Chore::Compact { name, upto, snapshot, reply }) => {
+                reply.compacted(self.store.call(|store| store.compact(&name, upto, snapshot)));
+            }
+            Some(Chore::Delete { name, reply }) => {
+                let result = self.store.call(|store| store.delete(&name));
+                if result.is_ok() {
+                    self.failed.remove(&name);
+                }
+                reply.deleted(result);
+            }
         }
         for name in round.releases {
             self.failed.remove(&name);

@@ -1,10 +1,14 @@
 //! From an accepted socket to a peer in a room: the request is read here, and the socket goes to the
 //! shard that has the room.
 
+use crate::arrival::Arrival;
+use crate::authorize::{Grant, ask};
 use crate::conn::Conn;
-use crate::http::{self, Doorkeeper, Join, Refusal, Request};
+use crate::http::{self, Request, Upgrade};
 use crate::link::{Duplex, Link};
 use crate::mailbox::Mailbox;
+use crate::recheck::Recheck;
+use crate::refusal::Refusal;
 use crate::runtime::Runtime;
 use crate::server::Notice;
 use crate::shard::Shard;
@@ -36,6 +40,27 @@ pub(crate) struct Site<R> {
     pub(crate) mailboxes: Arc<[Mailbox<Job>]>,
     handshakes: Cell<usize>,
     handshake_over: Signal,
+}
+
+/// Somebody who may come in.
+pub(crate) struct Join {
+    room: RoomName,
+    access: Access,
+    /// The answer to the request.
+    response: Vec<u8>,
+    /// When to ask again, and about whom.
+    recheck: Option<(Duration, Arrival)>,
+}
+
+impl Join {
+    fn new(arrival: Arrival, accept: &str, grant: Grant) -> Self {
+        let Grant { access, recheck, subprotocol, .. } = grant;
+        // Only what was offered: anything else ends the handshake at the client.
+        let subprotocol = arrival.subprotocols().find(|name| Some(*name) == subprotocol.as_deref());
+        let response = http::switching(accept, subprotocol);
+        let room = arrival.room().clone();
+        Self { room, access, response, recheck: recheck.map(|interval| (interval, arrival)) }
+    }
 }
 
 /// What a shard is asked to do.
@@ -93,11 +118,14 @@ impl<R: Runtime> Site<R> {
         let head = before(self.runtime.sleep_until(deadline), read_head(&mut stream)).await;
         let head = head.map(|read| {
             let Some((head, part)) = read? else { return Ok(None) };
-            let (admit, now) = (self.shard.admit(), self.shard.now());
-            http::judge(&head, &Doorkeeper { admit, peer, now }).map(|asked| Some((asked, part)))
+            let request = http::judge(head, peer, self.shard.now())?;
+            Ok(Some((request, part)))
         });
         match head {
-            Some(Ok(Some((Request::Join(join), part)))) => self.dispatch(stream, part, join).await,
+            Some(Ok(Some((Request::Join(upgrade), part)))) => match self.authorize(upgrade).await {
+                Ok(join) => self.dispatch(stream, part, join).await,
+                Err(refusal) => self.refuse(&mut stream, &refusal).await,
+            },
             Some(Ok(Some((Request::Health, _)))) => {
                 self.answer(&mut stream, &http::healthy()).await;
             }
@@ -108,6 +136,14 @@ impl<R: Runtime> Site<R> {
                 self.refuse(&mut stream, &slow).await;
             }
         }
+    }
+
+    /// Asks whether somebody may come in.
+    async fn authorize(&self, Upgrade { arrival, accept }: Upgrade) -> Result<Join, Refusal> {
+        let deadline = Instant::now() + self.shard.timeouts().authorize;
+        let sleep = self.runtime.sleep_until(deadline);
+        let grant = ask(self.shard.door(), arrival.clone(), sleep).await?;
+        Ok(Join::new(arrival, &accept, grant))
     }
 
     /// Hands a socket to the shard that has its room.
@@ -165,8 +201,8 @@ impl<R: Runtime> Site<R> {
     async fn join(self: &Rc<Self>, mut stream: R::Stream, part: Vec<u8>, join: Join) {
         match self.shard.open(&join.room, join.access) {
             Ok(id) => {
-                let link = Link::new(Box::new(stream), join.response(), self.shard.limits());
-                self.serve(Conn::new(id, link, part, self.shard.now()));
+                let link = Link::new(Box::new(stream), join.response, self.shard.limits());
+                self.serve(Conn::new(id, link, part, self.shard.now()), join.recheck);
             }
             Err(reject) => self.refuse(&mut stream, &reject.into()).await,
         }
@@ -181,7 +217,7 @@ impl<R: Runtime> Site<R> {
     ) {
         let mut link = Link::new(stream, Vec::new(), self.shard.limits());
         match self.shard.open(room, access) {
-            Ok(id) => self.serve(Conn::new(id, link, part, self.shard.now())),
+            Ok(id) => self.serve(Conn::new(id, link, part, self.shard.now()), None),
             Err(reject) => {
                 link.close(CloseCode::TRY_AGAIN, &reject.to_string());
                 let deadline = Instant::now() + self.shard.timeouts().closing;
@@ -197,10 +233,22 @@ impl<R: Runtime> Site<R> {
         }
     }
 
-    fn serve(self: &Rc<Self>, conn: Conn) {
+    fn serve(self: &Rc<Self>, conn: Conn, recheck: Option<(Duration, Arrival)>) {
         let conn = Rc::new(conn);
         self.shard.enrol(&conn);
-        self.spawn(conn.serve(Rc::clone(&self.shard)));
+        let id = conn.id();
+        let serving = conn.serve(Rc::clone(&self.shard));
+        match recheck {
+            None => self.spawn(serving),
+            Some((interval, arrival)) => {
+                let (runtime, shard) = (self.runtime.clone(), Rc::clone(&self.shard));
+                let recheck = Recheck { runtime, shard, conn: id, arrival };
+                // Ends with the connection.
+                self.spawn(async move {
+                    before(serving, recheck.run(interval)).await;
+                });
+            }
+        }
     }
 
     async fn refuse(&self, stream: &mut R::Stream, refusal: &Refusal) {

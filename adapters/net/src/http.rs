@@ -1,11 +1,13 @@
 //! The request that opens a WebSocket, read by us so that every refusal is an answer in words.
 
+use crate::arrival::{Arrival, Occasion};
+use crate::refusal::{Refusal, response};
+use bytes::Bytes;
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
-use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::net::SocketAddr;
-use yroom::{Access, InvalidRoomName, Reject, RoomName, Timestamp};
+use yroom::{RoomName, Timestamp};
 
 /// The longest request head; over it 431. Default of most servers is 8 to 16 KiB.
 pub(crate) const HEAD_BYTES: usize = 16 << 10;
@@ -15,143 +17,32 @@ const TARGET_BYTES: usize = 4 << 10;
 const HEADERS: usize = 64;
 
 /// What a well-formed request wants.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Request {
     /// To become a WebSocket in a room.
-    Join(Join),
+    Join(Upgrade),
     /// To know whether the server is alive.
     Health,
 }
 
-/// An upgrade that can be granted.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Join {
-    pub(crate) room: RoomName,
-    pub(crate) access: Access,
-    accept: String,
+/// An upgrade that can be granted, if whoever asks may come in.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    pub(crate) arrival: Arrival,
+    pub(crate) accept: String,
 }
 
-/// Somebody who asks to come into a room, before the WebSocket is one; see
-/// [`Server::admit`](crate::Server::admit).
-pub struct Arrival<'a> {
-    room: &'a RoomName,
-    query: Option<&'a str>,
-    headers: &'a [httparse::Header<'a>],
-    peer: SocketAddr,
-    now: Timestamp,
-}
-
-impl Arrival<'_> {
-    /// Which room.
-    pub fn room(&self) -> &RoomName {
-        self.room
+/// The answer that makes the connection a WebSocket.
+pub(crate) fn switching(accept: &str, subprotocol: Option<&str>) -> Vec<u8> {
+    let mut text = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n"
+    );
+    if let Some(name) = subprotocol {
+        let _ = write!(text, "Sec-WebSocket-Protocol: {name}\r\n");
     }
-
-    /// What stands after the target's `?`, as it is.
-    pub fn query(&self) -> Option<&str> {
-        self.query
-    }
-
-    /// A parameter of the query, as it is: a token that is not percent-encoded, for instance.
-    pub fn parameter(&self, name: &str) -> Option<&str> {
-        let pairs = self.query?.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.into_iter().find_map(|(found, value)| (found == name).then_some(value))
-    }
-
-    /// The value of a header, whose name's case does not matter; none if it is there twice, as it is
-    /// not clear then which one counts.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let mut values = values(self.headers, name);
-        values.next().filter(|_| values.next().is_none())
-    }
-
-    /// From where the connection comes: the client, or a proxy.
-    pub fn peer_addr(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// The server's clock, for [`Access::expires_at`].
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-}
-
-/// Without the query and the headers, in which there may be secrets.
-impl fmt::Debug for Arrival<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Arrival").field("room", self.room).finish_non_exhaustive()
-    }
-}
-
-/// Who decides about arrivals, and what is known of one besides its request.
-pub(crate) struct Doorkeeper<'a> {
-    pub(crate) admit: &'a dyn Fn(&Arrival<'_>) -> Result<Access, Refusal>,
-    pub(crate) peer: SocketAddr,
-    pub(crate) now: Timestamp,
-}
-
-impl Join {
-    /// The answer that makes the connection a WebSocket.
-    pub(crate) fn response(&self) -> Vec<u8> {
-        format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {}\r\n\r\n",
-            self.accept
-        )
-        .into_bytes()
-    }
-}
-
-/// A request that is not granted, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    status: u16,
-    sentence: Cow<'static, str>,
-    header: &'static str,
-}
-
-impl Refusal {
-    /// Refuses with this status and sentence.
-    pub fn new(status: u16, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, sentence: sentence.into(), header: "" }
-    }
-
-    /// The status code of the answer.
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// What the answer says.
-    pub fn sentence(&self) -> &str {
-        &self.sentence
-    }
-
-    fn with_header(mut self, header: &'static str) -> Self {
-        self.header = header;
-        self
-    }
-
-    pub(crate) fn response(&self) -> Vec<u8> {
-        response(self.status, self.header, &self.sentence)
-    }
-}
-
-impl From<Reject> for Refusal {
-    fn from(reject: Reject) -> Self {
-        Self::new(503, format!("{reject}: try again later")).with_header("Retry-After: 5\r\n")
-    }
-}
-
-impl From<InvalidRoomName> for Refusal {
-    fn from(invalid: InvalidRoomName) -> Self {
-        match invalid {
-            InvalidRoomName::Empty => {
-                Self::new(400, "the room name is empty: connect to ws://host/<room>")
-            }
-            InvalidRoomName::TooLong => Self::new(414, invalid.to_string()),
-            InvalidRoomName::ControlCharacter => Self::new(400, invalid.to_string()),
-        }
-    }
+    text.push_str("\r\n");
+    text.into_bytes()
 }
 
 /// The answer to [`Request::Health`].
@@ -178,11 +69,12 @@ pub(crate) fn head_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refus
     Ok(end)
 }
 
-/// Reads a whole request head, and asks whether who sent it may come in.
-pub(crate) fn judge(head: &[u8], door: &Doorkeeper<'_>) -> Result<Request, Refusal> {
+/// Reads a whole request head, which came from `peer`.
+pub(crate) fn judge(head: Vec<u8>, peer: SocketAddr, now: Timestamp) -> Result<Request, Refusal> {
+    let head = Bytes::from(head);
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut request = httparse::Request::new(&mut headers);
-    match request.parse(head) {
+    match request.parse(&head) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(malformed("it ends too early")),
         Err(httparse::Error::TooManyHeaders) => {
@@ -213,10 +105,18 @@ pub(crate) fn judge(head: &[u8], door: &Doorkeeper<'_>) -> Result<Request, Refus
     let accept = upgrade_key(&request)?;
     let room = path.strip_prefix('/').ok_or_else(|| malformed("its path has no leading slash"))?;
     let room = RoomName::new(room)?;
-    let Doorkeeper { admit, peer, now } = *door;
-    let arrival = Arrival { room: &room, query, headers: request.headers, peer, now };
-    let access = admit(&arrival)?;
-    Ok(Request::Join(Join { room, access, accept }))
+    let part = |bytes: &[u8]| head.slice_ref(bytes);
+    let headers = request.headers.iter();
+    let arrival = Arrival {
+        room,
+        query: query.map(Box::from),
+        headers: headers.map(|header| (part(header.name.as_bytes()), part(header.value))).collect(),
+        peer,
+        client: peer.ip().to_canonical(),
+        now,
+        occasion: Occasion::Join,
+    };
+    Ok(Request::Join(Upgrade { arrival, accept }))
 }
 
 /// Checks what RFC 6455 §4.2.1 asks of a client's handshake, and answers its key.
@@ -279,37 +179,6 @@ fn target_too_long() -> Refusal {
     Refusal::new(414, format!("the request's target is over {TARGET_BYTES} bytes"))
 }
 
-fn response(status: u16, header: &str, sentence: &str) -> Vec<u8> {
-    let mut text = String::new();
-    let _ = write!(
-        text,
-        "HTTP/1.1 {status} {}\r\n{header}Content-Type: text/plain; charset=utf-8\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{sentence}\n",
-        phrase(status),
-        sentence.len() + 1,
-    );
-    text.into_bytes()
-}
-
-fn phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        414 => "URI Too Long",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        503 => "Service Unavailable",
-        _ => "Refused",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,23 +190,18 @@ mod tests {
         let head = format!("{line}\r\n{headers}\r\n");
         let end = head_end(head.as_bytes(), 0)?.expect("a whole head");
         let peer = SocketAddr::from(([127, 0, 0, 1], 9));
-        let admit = |arrival: &Arrival<'_>| match arrival.parameter("token") {
-            Some("bad") => Err(Refusal::new(401, "that token is not good")),
-            _ => Ok(Access::FULL),
-        };
-        let door = Doorkeeper { admit: &admit, peer, now: Timestamp::ZERO };
-        judge(&head.as_bytes()[..end], &door)
+        judge(head.as_bytes()[..end].to_vec(), peer, Timestamp::ZERO)
     }
 
     fn room(line: &str) -> String {
         match ask(line, UPGRADE) {
-            Ok(Request::Join(join)) => join.room.as_str().to_owned(),
+            Ok(Request::Join(join)) => join.arrival.room().as_str().to_owned(),
             other => panic!("{line}: {other:?}"),
         }
     }
 
     fn status(line: &str, headers: &str) -> u16 {
-        ask(line, headers).expect_err("a refusal").status
+        ask(line, headers).expect_err("a refusal").status()
     }
 
     #[test]
@@ -356,26 +220,26 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_admitted_gets_the_doorkeepers_answer() {
-        assert_eq!(status("GET /r?a=b&token=bad HTTP/1.1", UPGRADE), 401);
-        assert_eq!(room("GET /r?atoken=bad&token=good HTTP/1.1"), "r");
+    fn an_arrival_has_the_headers_and_the_query_as_they_came() {
+        let line = "GET /r?a=b&token=%41.b HTTP/1.1";
+        let headers = format!("{UPGRADE}Authorization:  Bearer x \r\n");
+        let Ok(Request::Join(Upgrade { arrival, .. })) = ask(line, &headers) else { panic!() };
+        assert_eq!(arrival.query(), Some("a=b&token=%41.b"));
+        assert_eq!(arrival.parameter("token"), Some("%41.b"));
+        assert_eq!(arrival.header("AUTHORIZATION"), Some(&b"Bearer x"[..]));
+        assert_eq!(arrival.header("host"), Some(&b"h"[..]));
     }
 
     #[test]
-    fn a_header_that_is_there_twice_has_no_value() {
-        let (room, peer) = (RoomName::new("r").unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)));
-        let header = |name, value| httparse::Header { name, value };
-        let headers = [header("A", b"1"), header("B", b"2"), header("b", b"3")];
-        let now = Timestamp::ZERO;
-        let arrival = Arrival { room: &room, query: None, headers: &headers, peer, now };
-        assert_eq!(arrival.header("a"), Some(&b"1"[..]));
-        assert_eq!(arrival.header("b"), None);
-        assert_eq!(arrival.parameter("token"), None);
+    fn a_subprotocol_is_named_in_the_answer() {
+        let answer = String::from_utf8(switching("key", Some("yroom"))).unwrap();
+        assert!(answer.ends_with("\r\nSec-WebSocket-Protocol: yroom\r\n\r\n"), "{answer}");
+        assert!(switching("key", None).ends_with(b"Accept: key\r\n\r\n"));
     }
 
     #[test]
     fn health_needs_no_upgrade() {
-        assert_eq!(ask("GET /healthz HTTP/1.1", "Host: h\r\n"), Ok(Request::Health));
+        assert!(matches!(ask("GET /healthz HTTP/1.1", "Host: h\r\n"), Ok(Request::Health)));
     }
 
     #[test]
@@ -403,10 +267,10 @@ mod tests {
     #[test]
     fn a_head_without_end_is_refused_before_it_ends() {
         assert_eq!(head_end(b"GET /r HTTP/1.1\r\nHost", 0), Ok(None));
-        assert_eq!(head_end(&[b'x'; 5000], 4000).expect_err("too long").status, 414);
+        assert_eq!(head_end(&[b'x'; 5000], 4000).expect_err("too long").status(), 414);
         let mut long = b"GET /r HTTP/1.1\r\nA: ".to_vec();
         long.resize(HEAD_BYTES + 1, b'a');
-        assert_eq!(head_end(&long, 100).expect_err("too long").status, 431);
+        assert_eq!(head_end(&long, 100).expect_err("too long").status(), 431);
     }
 
     #[test]

@@ -41,12 +41,16 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod arrival;
+mod authorize;
 #[cfg(feature = "client")]
 pub mod client;
 mod conn;
 mod http;
 mod link;
 mod mailbox;
+mod recheck;
+mod refusal;
 pub mod runtime;
 mod server;
 mod shard;
@@ -54,11 +58,13 @@ mod signal;
 pub mod store;
 mod ws;
 
+pub use arrival::{Arrival, Occasion};
+pub use authorize::{Authorize, Grant};
 #[cfg(all(
     feature = "client",
     any(feature = "smol", feature = "tokio", feature = "async-std")
 ))]
 pub use client::connect;
-pub use http::{Arrival, Refusal};
+pub use refusal::Refusal;
 pub use runtime::Runtime;
 pub use server::{Farewell, Notice, Running, Server, Stopper, Timeouts};

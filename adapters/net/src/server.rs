@@ -1,8 +1,10 @@
 //! A server: shards on threads, a listening socket, and how it all ends.
 
 use crate::accept::{Job, Site, before, shard_of};
-use crate::http::{Arrival, Refusal};
+use crate::arrival::Arrival;
+use crate::authorize::{Admit, Authorize, Door};
 use crate::mailbox::Mailbox;
+use crate::refusal::Refusal;
 use crate::runtime::Runtime;
 use crate::shard::{Parts, Shard};
 use crate::store::{MemoryStore, Store};
@@ -54,13 +56,14 @@ pub enum Notice<'a> {
 }
 
 pub(crate) type Observer = Arc<dyn Fn(&Notice<'_>) + Send + Sync>;
-pub(crate) type Admit = Arc<dyn Fn(&Arrival<'_>) -> Result<Access, Refusal> + Send + Sync>;
 
 /// How long a server waits for whom.
 #[derive(Clone, Debug)]
 pub struct Timeouts {
     /// For a whole request, from the accepting on. Default: 5 s.
     pub handshake: Duration,
+    /// For the decision about a request that is there; then it is answered with 503. Default: 10 s.
+    pub authorize: Duration,
     /// Silence after which a peer is pinged. Default: 25 s, less than the 30 s and more of proxies.
     pub ping_after: Duration,
     /// For anything from a peer that was pinged; then it counts as gone (1001). Default: 10 s.
@@ -75,6 +78,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(5),
+            authorize: Duration::from_secs(10),
             ping_after: Duration::from_secs(25),
             pong_within: Duration::from_secs(10),
             closing: Duration::from_secs(2),
@@ -90,7 +94,7 @@ pub struct Server<R> {
     threads: usize,
     timeouts: Timeouts,
     observer: Observer,
-    admit: Admit,
+    door: Arc<dyn Door>,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -104,7 +108,7 @@ impl<R: Runtime> Server<R> {
             threads: thread::available_parallelism().map_or(1, usize::from),
             timeouts: Timeouts::default(),
             observer: Arc::new(|_| {}),
-            admit: Arc::new(|_| Ok(Access::FULL)),
+            door: Arc::new(Admit(|_: &Arrival| Ok(Access::FULL))),
             runtime: PhantomData,
         }
     }
@@ -131,14 +135,21 @@ impl<R: Runtime> Server<R> {
     }
 
     /// Who may come in, and what for; a refusal is answered with its status before the connection is a
-    /// WebSocket. Called on the shards' threads: it has to be quick.
+    /// WebSocket. Asked in the background: it may take its time.
+    #[must_use]
+    pub fn authorize(mut self, authorize: impl Authorize) -> Self {
+        self.door = Arc::new(authorize);
+        self
+    }
+
+    /// The same by a function, for what can be said at once. Called on the shards' threads: it has to
+    /// be quick.
     #[must_use]
     pub fn admit(
-        mut self,
-        admit: impl Fn(&Arrival<'_>) -> Result<Access, Refusal> + Send + Sync + 'static,
+        self,
+        admit: impl Fn(&Arrival) -> Result<Access, Refusal> + Send + Sync + 'static,
     ) -> Self {
-        self.admit = Arc::new(admit);
-        self
+        self.authorize(Admit(admit))
     }
 
     /// Who is told what happens. Called on the shards' threads, in the middle of their work: it has
@@ -175,7 +186,7 @@ impl<R: Runtime> Server<R> {
                     timeouts: self.timeouts.clone(),
                     limits: self.config.limits.clone(),
                     observer: Arc::clone(&self.observer),
-                    admit: Arc::clone(&self.admit),
+                    door: Arc::clone(&self.door),
                 },
                 listener: listener.try_clone()?,
                 mailboxes: Arc::clone(&mailboxes),

@@ -5,10 +5,10 @@
 //! out: a burst is drained once, and a lone frame at once. The drain carries the hub's outputs out and
 //! flushes each connection that it fed once: one system call with all its frames.
 
+use crate::authorize::Door;
 use crate::conn::{Conn, Silence, SilenceLimits};
-use crate::http::{Arrival, Refusal};
 use crate::link::Scratch;
-use crate::server::{Admit, Notice, Observer, Timeouts};
+use crate::server::{Notice, Observer, Timeouts};
 use crate::signal::Signal;
 use crate::store::{Inbox, Store};
 use std::cell::{Cell, RefCell, RefMut};
@@ -53,7 +53,7 @@ pub(crate) struct Parts {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) observer: Observer,
-    pub(crate) admit: Admit,
+    pub(crate) door: Arc<dyn Door>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,8 +114,8 @@ impl Shard {
         &self.parts.limits
     }
 
-    pub(crate) fn admit(&self) -> &dyn Fn(&Arrival<'_>) -> Result<Access, Refusal> {
-        &*self.parts.admit
+    pub(crate) fn door(&self) -> &dyn Door {
+        &*self.parts.door
     }
 
     /// The buffers for one connection's turn.
@@ -136,6 +136,18 @@ impl Shard {
         let conn = self.core.borrow_mut().hub.open(self.now(), room, access)?;
         self.dirty.raise();
         Ok(conn)
+    }
+
+    /// Changes what a peer may do.
+    pub(crate) fn set_access(&self, conn: ConnId, access: Access) {
+        self.core.borrow_mut().hub.set_access(self.now(), conn, access);
+        self.dirty.raise();
+    }
+
+    /// Ends a peer's stay.
+    pub(crate) fn dismiss(&self, conn: ConnId, code: CloseCode, reason: &str) {
+        self.core.borrow_mut().hub.close(self.now(), conn, code, reason);
+        self.dirty.raise();
     }
 
     /// Puts a connection that was let in where outputs find it.

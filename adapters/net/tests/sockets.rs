@@ -67,6 +67,7 @@ suite! {
 
 const FAST: Timeouts = Timeouts {
     handshake: Duration::from_millis(400),
+    authorize: Duration::from_millis(400),
     ping_after: Duration::from_millis(300),
     pong_within: Duration::from_millis(300),
     closing: Duration::from_secs(1),

@@ -2,6 +2,7 @@
 
 use crate::time::Timestamp;
 use crate::update::ScanLimits;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How a [`Hub`](crate::Hub) behaves.
@@ -20,6 +21,12 @@ pub struct Config {
     /// After how long without renewal an awareness state is dropped. Default: 30 s, as in
     /// y-protocols (whose clients renew every 15 s).
     pub awareness_timeout: Duration,
+    /// What a room is that the store has never heard of. Default: empty.
+    pub absent: Absent,
+    /// Types of messages that are the application's: they are handed out as
+    /// [`ApplicationOp::Message`](crate::ApplicationOp), even where y-protocols knows the type
+    /// (Jupyter's type 2 is y-protocols' auth). Default: none.
+    pub application_messages: BTreeSet<u64>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -32,9 +39,21 @@ impl Default for Config {
             unload_after: Duration::from_secs(30),
             keepalive: Duration::from_secs(15),
             awareness_timeout: Duration::from_secs(30),
+            absent: Absent::default(),
+            application_messages: BTreeSet::new(),
             limits: Limits::default(),
         }
     }
+}
+
+/// What a room is that the store has never heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Absent {
+    /// An empty document.
+    #[default]
+    Empty,
+    /// What the application says; see [`ApplicationOp::Initialise`](crate::ApplicationOp).
+    Initialise,
 }
 
 /// What an update has to reach before others see it.

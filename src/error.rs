@@ -114,6 +114,8 @@ pub enum Reject {
     TooManyConnections,
     /// [`Limits::peers_per_room`](crate::Limits::peers_per_room) are in this room (HTTP 503).
     RoomFull,
+    /// The room is being deleted; there will be a new one of its name (HTTP 503).
+    BeingDeleted,
 }
 
 impl fmt::Display for Reject {
@@ -123,11 +125,42 @@ impl fmt::Display for Reject {
             Self::TooManyRooms => "the server has too many rooms open",
             Self::TooManyConnections => "the server has too many connections",
             Self::RoomFull => "the room is full",
+            Self::BeingDeleted => "the room is being deleted",
         })
     }
 }
 
 impl std::error::Error for Reject {}
+
+/// Why what the application wanted of a room was not done; nothing of it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotApplied {
+    /// It is loading, being deleted, or gone.
+    NotLive,
+    /// The store fails or is behind by [`Limits::journal_bytes`](crate::Limits::journal_bytes): try
+    /// again later, as writers among the peers wait too.
+    Congested,
+    /// The update depends on something that the room does not have; nothing of it was used.
+    Gap,
+    /// The update is malformed or over a limit; nothing of it was used.
+    Invalid(Fault),
+    /// The awareness id belongs to a peer, or is one too many.
+    IdTaken,
+}
+
+impl fmt::Display for NotApplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotLive => "the room is not live",
+            Self::Congested => "the store is behind",
+            Self::Gap => "the update depends on something that the room does not have",
+            Self::Invalid(fault) => return fault.fmt(f),
+            Self::IdTaken => "the awareness id is not the application's",
+        })
+    }
+}
+
+impl std::error::Error for NotApplied {}
 
 /// Why a string is no room name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

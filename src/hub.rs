@@ -1,11 +1,14 @@
 //! Many rooms on one thread: admission, routing and timers.
 
+mod application;
+
 use crate::config::{Access, Config};
 use crate::error::{CloseCode, Reject};
 use crate::io::{ConnId, Input, Output, RoomId, RoomName};
 use crate::room::{Context, Room};
 use crate::slab::Slab;
 use crate::time::{SplitMix64, Timestamp};
+pub use application::{PeerInfo, RoomInfo, RoomPhase};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A server's rooms, without its sockets, its clock and its disk.
@@ -87,7 +90,13 @@ impl Hub {
         } else if self.conns.len() >= limits.connections {
             Err(Reject::TooManyConnections)
         } else if let Some(room) = room.and_then(|id| self.rooms.get(id.0)) {
-            if room.peer_count() >= limits.peers_per_room { Err(Reject::RoomFull) } else { Ok(()) }
+            if room.is_being_deleted() {
+                Err(Reject::BeingDeleted)
+            } else if room.peer_count() >= limits.peers_per_room {
+                Err(Reject::RoomFull)
+            } else {
+                Ok(())
+            }
         } else if self.rooms.len() >= limits.rooms {
             Err(Reject::TooManyRooms)
         } else {
@@ -96,10 +105,15 @@ impl Hub {
     }
 
     fn open_room(&mut self, name: &RoomName) -> RoomId {
+        let id = self.make_room(name);
+        self.with_room(id, Room::load);
+        id
+    }
+
+    fn make_room(&mut self, name: &RoomName) -> RoomId {
         let until = self.now + self.config.limits.load_timeout;
         let key = self.rooms.insert_with(|key| Room::new(RoomId(key), name.clone(), until));
         self.names.insert(name.clone(), RoomId(key));
-        self.with_room(RoomId(key), Room::load);
         RoomId(key)
     }
 
@@ -127,8 +141,12 @@ impl Hub {
             Input::Compacted { room, upto, result } => {
                 self.with_room(room, |room, cx| room.compacted(cx, upto, result));
             }
-            // No room asks for its deletion yet.
-            Input::Deleted { .. } => {}
+            Input::Deleted { room, result } => {
+                self.with_room(room, |room, cx| room.deleted(cx, result));
+            }
+            Input::Initialised { room, result } => {
+                self.with_room(room, |room, cx| room.initialised(cx, result));
+            }
         }
     }
 
@@ -232,7 +250,16 @@ impl Hub {
     /// Runs `f` on a room, then does what it left to do: connections it closed, its deadline, its
     /// settling, its end.
     fn with_room(&mut self, id: RoomId, f: impl FnOnce(&mut Room, &mut Context<'_>)) {
-        let Some(room) = self.rooms.get_mut(id.0) else { return };
+        let _gone = self.ask_room(id, f);
+    }
+
+    /// As [`with_room`](Self::with_room), for an answer; `None` if the room is gone.
+    fn ask_room<T>(
+        &mut self,
+        id: RoomId,
+        f: impl FnOnce(&mut Room, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let room = self.rooms.get_mut(id.0)?;
         let mut cx = Context {
             now: self.now,
             config: &self.config,
@@ -240,13 +267,14 @@ impl Hub {
             out: &mut self.out,
             closed: &mut self.closed,
         };
-        f(room, &mut cx);
+        let answer = f(room, &mut cx);
         if !self.closed.is_empty() {
             for conn in std::mem::take(&mut self.closed) {
                 self.forget(conn);
             }
         }
         self.reschedule(id);
+        Some(answer)
     }
 
     fn reschedule(&mut self, id: RoomId) {

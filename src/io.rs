@@ -12,6 +12,11 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub(crate) u64);
 
+impl ConnId {
+    /// Whoever the application is to a room. No connection has it: keys start at 2³².
+    pub(crate) const APPLICATION: Self = Self(0);
+}
+
 /// One *load* of a room: a room that is unloaded and loaded again has another, so that a late
 /// completion is seen to be late. Hub-local, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,6 +160,14 @@ pub enum Input {
         /// if its effect is unknown, perhaps nothing: never a part.
         result: Result<(), StoreFault>,
     },
+    /// The answer to [`ApplicationOp::Initialise`].
+    Initialised {
+        /// Which load.
+        room: RoomId,
+        /// The room's first content as a Yjs V1 update, or none. A fault is one of the load: the
+        /// room's peers are closed with 1013, and the next one to come asks again.
+        result: Result<Option<Bytes>, StoreFault>,
+    },
 }
 
 /// What a hub wants done. Exhaustive on purpose: an output that is not carried out loses data.
@@ -189,8 +202,35 @@ pub enum Output {
     },
     /// Something for the store.
     Store(StoreOp),
+    /// Something for the application; comes only if [`Config`](crate::Config) asks for it.
+    Application(ApplicationOp),
     /// Something to know; may be dropped.
     Event(Event),
+}
+
+/// What a room asks of the application it runs in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ApplicationOp {
+    /// Give the first content of a room that the store has never heard of; answered by
+    /// [`Input::Initialised`], within [`Limits::load_timeout`](crate::Limits::load_timeout).
+    ///
+    /// Only with [`Absent::Initialise`](crate::Absent). A room is asked for once in a load, however
+    /// many peers wait, and nobody is served before the content is durable. If the process ends
+    /// before that, the next load asks again, so give the same content under the same client id.
+    Initialise {
+        /// Which load.
+        room: RoomId,
+        /// Of what.
+        name: RoomName,
+    },
+    /// A peer sent a message of one of the
+    /// [`Config::application_messages`](crate::Config::application_messages).
+    Message {
+        /// From whom.
+        conn: ConnId,
+        /// The message from its type on, up to the end of its frame.
+        message: Bytes,
+    },
 }
 
 /// What a room asks of its store. Operations of one room are carried out in order.
@@ -468,6 +508,13 @@ pub enum Event {
         room: RoomId,
         /// Accepted updates that could not be made durable; 0 but for a forced shutdown.
         unsaved: u64,
+    },
+    /// The application had the room deleted.
+    RoomDeleted {
+        /// Which load.
+        room: RoomId,
+        /// Whether the store has forgotten it; if not, it is still there for the next load.
+        result: Result<(), StoreFault>,
     },
     /// The log was folded into a new snapshot in the store.
     RoomCompacted {

@@ -103,8 +103,11 @@ pub mod docs {
     pub mod durability {}
 }
 
-pub use config::{Access, Config, Durability, Limits, Presence, Rate, Rights};
-pub use error::{CloseCode, Fault, FaultKind, InvalidRoomName, Reject, StoreFault, StoreFaultKind};
-pub use hub::Hub;
-pub use io::{Append, Batch, ConnId, Event, Input, Output, RoomId, RoomName, Seq, StoreOp, Stored};
+pub use config::{Absent, Access, Config, Durability, Limits, Presence, Rate, Rights};
+pub use error::{
+    CloseCode, Fault, FaultKind, InvalidRoomName, NotApplied, Reject, StoreFault, StoreFaultKind,
+};
+pub use hub::{Hub, PeerInfo, RoomInfo, RoomPhase};
+pub use room::Told;
+pub use io::{Append, ApplicationOp, Batch, ConnId, Event, Input, Output, RoomId, RoomName, Seq, StoreOp, Stored};
 pub use time::Timestamp;

@@ -110,12 +110,10 @@ impl Room {
         for (gate, gated) in open {
             match gated {
                 Gated::Update(update) => match cx.config.durability {
-                    Durability::BeforeFanout => {
-                        cx.event(Event::Acknowledged { conn: update.author, upto: gate });
-                    }
+                    Durability::BeforeFanout => acknowledge(cx, update.author, gate),
                     Durability::BeforeAck | Durability::Eventual => {}
                 },
-                Gated::Ack(conn) => cx.event(Event::Acknowledged { conn, upto: gate }),
+                Gated::Ack(conn) => acknowledge(cx, conn, gate),
                 Gated::Status(conn, frame) => {
                     if let Some(slot) = self.peers.iter().position(|peer| peer.conn == conn) {
                         match self.owed(cx, slot) {
@@ -274,5 +272,12 @@ impl Room {
         peer.unsent += frame.len();
         peer.last_sent = cx.now;
         cx.push(Output::Send { conn: peer.conn, frame });
+    }
+}
+
+/// Says that an author's updates are durable; the application asks for itself.
+fn acknowledge(cx: &mut Context<'_>, conn: ConnId, upto: Seq) {
+    if conn != ConnId::APPLICATION {
+        cx.event(Event::Acknowledged { conn, upto });
     }
 }

@@ -1,7 +1,7 @@
 //! What the room keeps: the journal's appends, the store's answers, folding and compaction.
 
 use super::pace::Wait;
-use super::{Context, Phase, Room};
+use super::{Context, Phase, Room, Stage};
 use crate::error::StoreFault;
 use crate::io::{Append, Batch, Event, Output, Seq, StoreOp, Stored};
 use crate::journal::Progress;
@@ -38,7 +38,11 @@ impl Room {
     pub(crate) fn settle(&mut self, cx: &mut Context<'_>) {
         self.unsettled = false;
         match self.phase {
-            Phase::Loading { .. } | Phase::Gone => return,
+            Phase::Loading { stage: Stage::Keeping, .. } if self.journal.is_durable() => {
+                self.go_live(cx);
+            }
+            Phase::Loading { stage: Stage::Keeping, .. } => return self.append(cx),
+            Phase::Loading { .. } | Phase::Deleting { .. } | Phase::Gone => return,
             Phase::Live | Phase::Draining => {}
         }
         self.append(cx);
@@ -87,9 +91,7 @@ impl Room {
         if self.compaction.rows >= UNLOAD_ROWS || self.compaction.bytes > small.max(ROW_BYTES * 8) {
             self.compact(cx);
         }
-        cx.push(Output::Store(StoreOp::Release { room: self.id, name: self.name.clone() }));
-        cx.event(Event::RoomClosed { room: self.id, unsaved: 0 });
-        self.phase = Phase::Gone;
+        self.end(cx);
     }
 
     pub(crate) fn durable(&mut self, cx: &mut Context<'_>, upto: Seq) {

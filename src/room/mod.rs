@@ -6,13 +6,17 @@
 //!    └► gone    └──────────┘ a peer joins
 //! ```
 //!
+//! From any of them a room can go by Deleting, which ends when the store has forgotten it.
+//!
 //! Loading holds peers back until the store has answered; a load that fails closes them and never
 //! becomes an empty document. Draining ends when the journal is durable. Beside the phase, the
 //! journal may be *failing*: the room is then degraded, its readers are served and its writers wait.
 
+mod application;
 mod fan_out;
 mod feed;
 mod keep;
+mod load;
 mod pace;
 mod relay;
 mod sync;
@@ -20,13 +24,14 @@ mod sync;
 use crate::awareness::Awareness;
 use crate::config::{Access, Config, Presence};
 use crate::document::Document;
-use crate::error::{self, CloseCode, Fault, FaultKind, StoreFault};
-use crate::io::{ConnId, Event, Output, RoomId, RoomName, Seq, StoreOp, Stored};
+use crate::error::{self, CloseCode, Fault, FaultKind};
+use crate::io::{ConnId, Event, Output, RoomId, RoomName, Seq, StoreOp};
 use crate::journal::Journal;
 use crate::peer::{Peer, Standing};
 use crate::time::{SplitMix64, Timestamp};
 use crate::wire::encode;
 use bytes::Bytes;
+pub use application::Told;
 use fan_out::{Gated, PresenceNews};
 pub(crate) use feed::Feed;
 use pace::Wait;
@@ -70,6 +75,7 @@ pub(crate) struct Room {
     /// Writers wait: the journal is failing or has too much pending.
     congested: bool,
     compaction: keep::Compaction,
+    own: application::Own,
     /// Coarse timers: keepalive, awareness, lagging and waiting peers.
     tick_at: Option<Timestamp>,
     gap_at: Option<Timestamp>,
@@ -84,10 +90,23 @@ pub(crate) struct Room {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Loading { until: Timestamp },
+    Loading { until: Timestamp, stage: Stage },
     Live,
     Draining,
+    Deleting { until: Timestamp },
     Gone,
+}
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The store reads.
+    Reading,
+    /// There was nothing; the application is asked for a first content.
+    Initialising,
+    /// The first content is on its way to the store. Nobody is served before it is durable: a
+    /// client that finds the room empty might fill it a second time.
+    Keeping,
 }
 
 impl Room {
@@ -96,7 +115,7 @@ impl Room {
         Self {
             id,
             name,
-            phase: Phase::Loading { until },
+            phase: Phase::Loading { until, stage: Stage::Reading },
             document: Document::default(),
             journal: Journal::new(Seq::ZERO),
             peers: Vec::new(),
@@ -105,6 +124,7 @@ impl Room {
             presence: None,
             congested: false,
             compaction: keep::Compaction::default(),
+            own: application::Own::default(),
             tick_at: None,
             gap_at: None,
             share_at: None,
@@ -113,12 +133,6 @@ impl Room {
             queued: false,
             unsettled: false,
         }
-    }
-
-    /// Asks the store for what it has.
-    pub(crate) fn load(&mut self, cx: &mut Context<'_>) {
-        cx.event(Event::RoomOpened { room: self.id, name: self.name.clone() });
-        cx.push(Output::Store(StoreOp::Load { room: self.id, name: self.name.clone() }));
     }
 
     pub(crate) const fn name(&self) -> &RoomName {
@@ -138,6 +152,10 @@ impl Room {
         self.peers.len()
     }
 
+    pub(crate) const fn is_being_deleted(&self) -> bool {
+        matches!(self.phase, Phase::Deleting { .. })
+    }
+
     /// Accepted updates that are not durable.
     pub(crate) const fn unsaved(&self) -> u64 {
         self.journal.accepted().0 - self.journal.durable().0
@@ -145,11 +163,11 @@ impl Room {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        let loading = match self.phase {
-            Phase::Loading { until } => Some(until),
+        let until = match self.phase {
+            Phase::Loading { until, .. } | Phase::Deleting { until } => Some(until),
             Phase::Live | Phase::Draining | Phase::Gone => None,
         };
-        [loading, self.tick_at, self.gap_at, self.share_at, self.unload_at, self.journal.retry_at()]
+        [until, self.tick_at, self.gap_at, self.share_at, self.unload_at, self.journal.retry_at()]
             .into_iter()
             .flatten()
             .min()
@@ -169,7 +187,9 @@ impl Room {
                 self.phase = Phase::Live;
                 self.greet(cx, self.peers.len() - 1);
             }
-            Phase::Gone => debug_assert!(false, "nobody joins a room that is gone"),
+            Phase::Deleting { .. } | Phase::Gone => {
+                debug_assert!(false, "nobody joins a room that goes");
+            }
         }
     }
 
@@ -181,7 +201,7 @@ impl Room {
         if let Some(removed) = self.awareness.leave(cx.now, peer.conn) {
             self.note_presence(None, before, removed);
         }
-        if self.peers.is_empty() {
+        if self.is_unused() {
             self.emptied(cx, cx.config.unload_after);
         }
         self.peers.get(slot).map(|moved| moved.conn)
@@ -208,72 +228,24 @@ impl Room {
         }
     }
 
+    /// Nobody needs the room any more.
     fn emptied(&mut self, cx: &mut Context<'_>, unload_after: Duration) {
         self.tick_at = None;
         self.gap_at = None;
         self.share_at = None;
         match self.phase {
-            Phase::Loading { .. } => {
-                cx.push(Output::Store(StoreOp::Release { room: self.id, name: self.name.clone() }));
-                cx.event(Event::RoomClosed { room: self.id, unsaved: 0 });
-                self.phase = Phase::Gone;
-            }
+            Phase::Loading { .. } => self.end(cx),
             Phase::Live if unload_after.is_zero() => {
                 self.phase = Phase::Draining;
                 self.unsettled = true;
             }
             Phase::Live => self.unload_at = Some(cx.now + unload_after),
-            Phase::Draining | Phase::Gone => {}
+            Phase::Draining | Phase::Deleting { .. } | Phase::Gone => {}
         }
     }
 
-    /// The store has answered the load.
-    pub(crate) fn loaded(&mut self, cx: &mut Context<'_>, result: Result<Stored, StoreFault>) {
-        if !matches!(self.phase, Phase::Loading { .. }) {
-            return;
-        }
-        let loaded = result.and_then(|stored| {
-            let document = Document::load(&stored)?;
-            Ok((document, stored))
-        });
-        match loaded {
-            Ok((document, stored)) => {
-                self.journal = Journal::new(stored.last());
-                self.compaction = keep::Compaction::of(&stored);
-                self.document = document;
-                self.phase = Phase::Live;
-                cx.event(Event::RoomLive { room: self.id, bytes: self.document.bytes() });
-                self.welcome(cx);
-            }
-            Err(fault) => {
-                cx.event(Event::RoomDegraded { room: self.id, fault });
-                self.fail_load(cx);
-            }
-        }
-    }
-
-    /// Serves those who waited for the load.
-    fn welcome(&mut self, cx: &mut Context<'_>) {
-        for slot in 0..self.peers.len() {
-            self.greet(cx, slot);
-        }
-        for slot in 0..self.peers.len() {
-            let peer = &mut self.peers[slot];
-            peer.inbox_bytes = 0;
-            peer.go_ahead(cx, Wait::Loading);
-            for frame in std::mem::take(&mut peer.inbox) {
-                self.frame(cx, slot, frame);
-            }
-        }
-        if self.peers.is_empty() {
-            self.emptied(cx, cx.config.unload_after);
-        }
-    }
-
-    fn fail_load(&mut self, cx: &mut Context<'_>) {
-        for slot in 0..self.peers.len() {
-            self.close(cx, slot, CloseCode::TRY_AGAIN, "the room could not be loaded");
-        }
+    /// This load is over.
+    fn end(&mut self, cx: &mut Context<'_>) {
         cx.push(Output::Store(StoreOp::Release { room: self.id, name: self.name.clone() }));
         cx.event(Event::RoomClosed { room: self.id, unsaved: 0 });
         self.phase = Phase::Gone;
@@ -289,6 +261,7 @@ impl Room {
             }
         }
         if self.peers.is_empty() {
+            self.own.forsake();
             self.unload_at = None;
             self.emptied(cx, Duration::ZERO);
         }
@@ -325,11 +298,11 @@ impl Room {
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let now = cx.now;
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        if let Phase::Loading { until } = self.phase
-            && until <= now
-        {
-            self.fail_load(cx);
-            return;
+        match self.phase {
+            Phase::Loading { until, .. } if until <= now => return self.fail_load(cx),
+            Phase::Deleting { until } if until <= now => return self.delete_timed_out(cx),
+            Phase::Deleting { .. } => return,
+            Phase::Loading { .. } | Phase::Live | Phase::Draining | Phase::Gone => {}
         }
         if due(self.unload_at) {
             self.unload_at = None;
@@ -358,6 +331,7 @@ impl Room {
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         let next_tick = self.tick_at.unwrap_or(cx.now);
+        self.renew_presence(cx);
         let before = self.awareness.version();
         if let Some(removed) = self.awareness.expire(cx.now, cx.config.awareness_timeout) {
             self.note_presence(None, before, removed);

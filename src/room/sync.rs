@@ -7,7 +7,7 @@ use super::{Context, Phase, Room};
 use crate::config::{Limits, Presence};
 use crate::document::Verdict;
 use crate::error::{Fault, FaultKind};
-use crate::io::{Event, Seq};
+use crate::io::{ApplicationOp, Event, Output, Seq};
 use crate::peer::{Gap, Standing};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
@@ -48,9 +48,17 @@ impl Room {
         match self.phase {
             Phase::Loading { .. } => return self.keep_waiting(cx, slot, frame),
             Phase::Live | Phase::Draining => {}
-            Phase::Gone => return,
+            Phase::Deleting { .. } | Phase::Gone => return,
         }
-        for message in wire::messages(&frame) {
+        let mut messages = wire::messages(&frame);
+        loop {
+            if self.is_for_the_application(cx, messages.rest()) {
+                let message = frame.slice_ref(messages.rest());
+                let conn = self.peers[slot].conn;
+                cx.push(Output::Application(ApplicationOp::Message { conn, message }));
+                return;
+            }
+            let Some(message) = messages.next() else { return };
             let outcome = match message {
                 Ok(message) => self.message(cx, slot, &frame, &message),
                 Err(error) => Err(error.into()),

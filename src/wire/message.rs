@@ -62,6 +62,13 @@ enum State {
     Over,
 }
 
+impl<'a> Messages<'a> {
+    /// What of the frame has not been read yet.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.cursor.rest
+    }
+}
+
 impl<'a> Iterator for Messages<'a> {
     type Item = Result<Message<'a>, WireError>;
 

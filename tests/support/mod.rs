@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use yroom::wire::{self, Message, encode};
 use yroom::{
-    Access, Append, Config, ConnId, Event, Hub, Input, Output, RoomId, RoomName, StoreOp, Stored,
+    Access, Append, ApplicationOp, Config, ConnId, Event, Hub, Input, Output, RoomId, RoomName, StoreOp, Stored,
     Timestamp,
 };
 use yrs::updates::decoder::Decode;
@@ -29,6 +29,8 @@ pub struct World {
     pub closed: BTreeMap<ConnId, (u16, String)>,
     pub paused: BTreeMap<ConnId, bool>,
     pub events: Vec<Event>,
+    /// What the hub wants of the application.
+    pub asked: Vec<ApplicationOp>,
 }
 
 impl World {
@@ -44,6 +46,7 @@ impl World {
             closed: BTreeMap::new(),
             paused: BTreeMap::new(),
             events: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -110,6 +113,7 @@ impl World {
                         self.hub.handle(self.now, answer);
                     }
                 }
+                Output::Application(op) => self.asked.push(op),
                 Output::Event(event) => self.events.push(event),
             }
         }

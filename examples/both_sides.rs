@@ -135,7 +135,10 @@ fn from_hub(hub: &mut Hub, programs: &mut [Program], output: Output) {
             hub.handle(now(), Input::Deleted { room, result: Ok(()) });
         }
         Output::Store(StoreOp::Release { .. }) => {}
-        Output::Pause { .. } | Output::Resume { .. } | Output::Event(_) => {}
+        Output::Pause { .. }
+        | Output::Resume { .. }
+        | Output::Application(_)
+        | Output::Event(_) => {}
     }
 }
 

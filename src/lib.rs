@@ -43,7 +43,7 @@
 //!                 hub.handle(now, Input::Durable { room, upto });
 //!             }
 //!             Output::Store(_) | Output::Pause { .. } | Output::Resume { .. } => {}
-//!             Output::Close { .. } | Output::Event(_) => {}
+//!             Output::Close { .. } | Output::Application(_) | Output::Event(_) => {}
 //!         }
 //!     }
 //! };
@@ -108,6 +108,9 @@ pub use error::{
     CloseCode, Fault, FaultKind, InvalidRoomName, NotApplied, Reject, StoreFault, StoreFaultKind,
 };
 pub use hub::{Hub, PeerInfo, RoomInfo, RoomPhase};
+pub use io::{
+    Append, ApplicationOp, Batch, ConnId, Event, Input, Output, RoomId, RoomName, Seq, StoreOp,
+    Stored,
+};
 pub use room::Told;
-pub use io::{Append, ApplicationOp, Batch, ConnId, Event, Input, Output, RoomId, RoomName, Seq, StoreOp, Stored};
 pub use time::Timestamp;

@@ -46,8 +46,12 @@ impl Pair {
                 return carried;
             }
             assert!(carried < 100, "frames go round for ever");
-            up.into_iter().for_each(|frame| self.there.send(there, frame));
-            down.into_iter().for_each(|frame| self.here.send(here, frame));
+            for frame in up {
+                self.there.send(there, frame);
+            }
+            for frame in down {
+                self.here.send(here, frame);
+            }
         }
         unreachable!()
     }

@@ -87,7 +87,7 @@ impl Hub {
 
     /// What there is to know of a room; `None` if it is gone.
     pub fn room(&self, room: RoomId) -> Option<RoomInfo> {
-        self.rooms.get(room.0).and_then(|room| room.info())
+        self.rooms.get(room.0).and_then(Room::info)
     }
 
     /// The connections of a room; none if it is gone.
@@ -160,7 +160,9 @@ impl Hub {
     pub fn tell_all(&mut self, now: Timestamp, room: RoomId, message: &Bytes) -> usize {
         self.advance(now);
         let sent = self.ask_room(room, |room, cx| {
-            (0..room.peer_count()).filter(|slot| room.tell(cx, *slot, message) == Told::Sent).count()
+            (0..room.peer_count())
+                .filter(|slot| room.tell(cx, *slot, message) == Told::Sent)
+                .count()
         });
         sent.unwrap_or(0)
     }

@@ -11,7 +11,7 @@ use crate::peer::Standing;
 use crate::time::Timestamp;
 use crate::update::{self, ClientId, StateVector};
 use crate::wire::awareness::{Entry, GONE, write};
-use crate::wire::{encode, varint};
+use crate::wire::encode;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -89,11 +89,7 @@ impl Room {
     }
 
     /// Takes an update from the application; it is durable when the place is.
-    pub(crate) fn apply(
-        &mut self,
-        cx: &mut Context<'_>,
-        update: &[u8],
-    ) -> Result<Seq, NotApplied> {
+    pub(crate) fn apply(&mut self, cx: &mut Context<'_>, update: &[u8]) -> Result<Seq, NotApplied> {
         if !self.is_served() {
             return Err(NotApplied::NotLive);
         }
@@ -105,11 +101,7 @@ impl Room {
         Ok(self.journal.accepted())
     }
 
-    pub(super) fn enter(
-        &mut self,
-        cx: &mut Context<'_>,
-        update: &[u8],
-    ) -> Result<(), NotApplied> {
+    pub(super) fn enter(&mut self, cx: &mut Context<'_>, update: &[u8]) -> Result<(), NotApplied> {
         if update == update::EMPTY {
             return Ok(());
         }
@@ -134,12 +126,6 @@ impl Room {
     /// Whether everything up to `seq` is durable.
     pub(crate) fn is_durable(&self, seq: Seq) -> bool {
         self.is_served() && self.journal.durable() >= seq
-    }
-
-    /// The application's messages go to the application, whatever their type means elsewhere.
-    pub(super) fn is_for_the_application(&self, cx: &Context<'_>, mut rest: &[u8]) -> bool {
-        let own = &cx.config.application_messages;
-        !own.is_empty() && varint::read(&mut rest).is_some_and(|tag| own.contains(&tag))
     }
 
     /// Sends a message of the application's to a peer that has credit for it.

@@ -52,7 +52,7 @@ impl Room {
         }
         let mut messages = wire::messages(&frame);
         loop {
-            if self.is_for_the_application(cx, messages.rest()) {
+            if is_for_the_application(cx.config, messages.rest()) {
                 let message = frame.slice_ref(messages.rest());
                 let conn = self.peers[slot].conn;
                 cx.push(Output::Application(ApplicationOp::Message { conn, message }));
@@ -306,4 +306,11 @@ impl Room {
             crate::Durability::BeforeAck | crate::Durability::Eventual => self.journal.accepted(),
         }
     }
+}
+
+/// Whether the message at the beginning of `rest` is the application's, whatever its type means
+/// elsewhere.
+fn is_for_the_application(config: &crate::Config, mut rest: &[u8]) -> bool {
+    let own = &config.application_messages;
+    !own.is_empty() && varint::read(&mut rest).is_some_and(|tag| own.contains(&tag))
 }

@@ -389,6 +389,7 @@ impl World {
                 let epoch = self.epoch;
                 self.later(self.now + self.disk_takes, Happening::Stored { epoch, op });
             }
+            Output::Application(op) => panic!("{op:?} was not asked for"),
             Output::Event(_) => {}
         }
     }

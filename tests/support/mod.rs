@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use yroom::wire::{self, Message, encode};
 use yroom::{
-    Access, Append, ApplicationOp, Config, ConnId, Event, Hub, Input, Output, RoomId, RoomName, StoreOp, Stored,
-    Timestamp,
+    Access, Append, ApplicationOp, Config, ConnId, Event, Hub, Input, Output, RoomId, RoomName,
+    StoreOp, Stored, Timestamp,
 };
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;

@@ -318,6 +318,8 @@ impl Shard {
                     let reply = self.inbox.reply_for(&op);
                     self.parts.store.submit(op, reply);
                 }
+                // Servers do not ask for it yet.
+                Output::Application(_) => {}
                 Output::Event(event) => {
                     if let Event::RoomClosed { unsaved, .. } = &event {
                         self.unsaved.set(self.unsaved.get() + unsaved);

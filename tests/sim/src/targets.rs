@@ -364,7 +364,10 @@ impl Table {
                     self.hub.handle(self.now, Input::Loaded { room, result });
                 }
                 Output::Store(_) => panic!("presence is not stored"),
-                Output::Pause { .. } | Output::Resume { .. } | Output::Event(_) => {}
+                Output::Pause { .. }
+                | Output::Resume { .. }
+                | Output::Application(_)
+                | Output::Event(_) => {}
             }
         }
         seen

@@ -207,7 +207,8 @@ impl<R: Runtime> Running<R> {
                 yroom::Input::Frame { .. }
                 | yroom::Input::Flushed { .. }
                 | yroom::Input::Closed { .. }
-                | yroom::Input::Deleted { .. } => continue,
+                | yroom::Input::Deleted { .. }
+                | yroom::Input::Initialised { .. } => continue,
             };
             self.drive.handle(input);
         }

@@ -169,6 +169,7 @@ impl World {
             Output::Pause { conn } => self.set_paused(server, conn, true),
             Output::Resume { conn } => self.set_paused(server, conn, false),
             Output::Store(op) => self.submit(server, op),
+            Output::Application(op) => self.fail(format!("{op:?} was not asked for")),
             Output::Event(event) => self.event(server, &event),
         }
     }

@@ -95,14 +95,13 @@ pub(crate) fn judge(head: Vec<u8>, peer: SocketAddr, now: Timestamp) -> Result<R
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    if !has_token(request.headers, "upgrade", "websocket") {
-        if path == "/healthz" {
-            return Ok(Request::Health);
-        }
-        let refusal = Refusal::new(426, "this is a WebSocket server: connect to ws://host/<room>");
-        return Err(refusal.with_header("Upgrade: websocket\r\n"));
+    if path == "/healthz" && !has_token(request.headers, "upgrade", "websocket") {
+        return Ok(Request::Health);
     }
-    let accept = upgrade_key(&request)?;
+    let accept = upgrade_key(request.headers)?;
+    if request.version != Some(1) {
+        return Err(malformed("a WebSocket needs HTTP/1.1"));
+    }
     let room = path.strip_prefix('/').ok_or_else(|| malformed("its path has no leading slash"))?;
     let room = RoomName::new(room)?;
     let part = |bytes: &[u8]| head.slice_ref(bytes);
@@ -119,11 +118,11 @@ pub(crate) fn judge(head: Vec<u8>, peer: SocketAddr, now: Timestamp) -> Result<R
     Ok(Request::Join(Upgrade { arrival, accept }))
 }
 
-/// Checks what RFC 6455 §4.2.1 asks of a client's handshake, and answers its key.
-fn upgrade_key(request: &httparse::Request<'_, '_>) -> Result<String, Refusal> {
-    let headers = &*request.headers;
-    if request.version != Some(1) {
-        return Err(malformed("a WebSocket needs HTTP/1.1"));
+/// Checks what RFC 6455 §4.2.1 asks of the headers of a client's handshake, and answers its key.
+pub(crate) fn upgrade_key(headers: &[httparse::Header<'_>]) -> Result<String, Refusal> {
+    if !has_token(headers, "upgrade", "websocket") {
+        let refusal = Refusal::new(426, "this is a WebSocket server: connect to ws://host/<room>");
+        return Err(refusal.with_header("Upgrade: websocket\r\n"));
     }
     if !has_token(headers, "connection", "upgrade") {
         return Err(malformed("the Connection header does not say Upgrade"));

@@ -56,6 +56,7 @@ mod server;
 mod shard;
 mod signal;
 pub mod store;
+mod upgrade;
 mod ws;
 
 pub use arrival::{Arrival, Occasion};
@@ -68,3 +69,4 @@ pub use client::connect;
 pub use refusal::Refusal;
 pub use runtime::Runtime;
 pub use server::{Farewell, Notice, Running, Server, Stopper, Timeouts};
+pub use upgrade::{Entrance, handshake};

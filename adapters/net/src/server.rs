@@ -1,6 +1,6 @@
 //! A server: shards on threads, a listening socket, and how it all ends.
 
-use crate::accept::{Job, Site, before, shard_of};
+use crate::accept::{Job, Site, before};
 use crate::arrival::Arrival;
 use crate::authorize::{Admit, Authorize, Door};
 use crate::mailbox::Mailbox;
@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 use crate::runtime::Runtime;
 use crate::shard::{Parts, Shard};
 use crate::store::{MemoryStore, Store};
+use crate::upgrade::Entrance;
 use futures_io::{AsyncRead, AsyncWrite};
 use std::cell::Cell;
 use std::fmt;
@@ -168,7 +169,20 @@ impl<R: Runtime> Server<R> {
     /// Starts to serve on a socket that listens already.
     pub fn serve(self, listener: TcpListener) -> io::Result<Running> {
         listener.set_nonblocking(true)?;
-        let addr = listener.local_addr()?;
+        self.run(Some(listener))
+    }
+
+    /// Starts to serve without listening: what comes in comes by [`Running::entrance`], from the
+    /// application's own HTTP server.
+    pub fn start(self) -> io::Result<Running> {
+        self.run(None)
+    }
+
+    fn run(self, listener: Option<TcpListener>) -> io::Result<Running> {
+        let addr = match &listener {
+            Some(listener) => listener.local_addr()?,
+            None => SocketAddr::from(([0; 4], 0)),
+        };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let mailboxes: Arc<[_]> = (0..self.threads).map(|_| Mailbox::new()).collect();
         let mut running =
@@ -188,7 +202,7 @@ impl<R: Runtime> Server<R> {
                     observer: Arc::clone(&self.observer),
                     door: Arc::clone(&self.door),
                 },
-                listener: listener.try_clone()?,
+                listener: listener.as_ref().map(TcpListener::try_clone).transpose()?,
                 mailboxes: Arc::clone(&mailboxes),
                 started: started.clone(),
             };
@@ -243,22 +257,23 @@ impl Farewell {
 }
 
 impl Running {
-    /// Where it listens.
+    /// Where it listens; port 0 if it does not ([`Server::start`]).
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Serves a connection on which the WebSocket handshake is done already, by whatever server
-    /// accepted it; `part` is what was read of it beyond that.
-    ///
-    /// Gives nothing back: if the hub does not let it in, it is closed with 1013.
+    /// Serves a connection on which the WebSocket handshake is done already; see
+    /// [`Entrance::serve_upgraded`].
     pub fn serve_upgraded<S>(&self, stream: S, part: Vec<u8>, room: RoomName, access: Access)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let home = &self.mailboxes[shard_of(&room, self.mailboxes.len())];
-        // A shard that has ended drops the connection.
-        let _ = home.push(Job::Upgraded { stream: Box::new(stream), part, room, access });
+        self.entrance().serve_upgraded(stream, part, room, access);
+    }
+
+    /// Where connections come in that the application's own HTTP server has accepted.
+    pub fn entrance(&self) -> Entrance {
+        Entrance::new(Arc::clone(&self.mailboxes))
     }
 
     /// What ends it from elsewhere: from a signal handler's thread, say.
@@ -334,7 +349,7 @@ struct Start {
     index: usize,
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listener: Option<TcpListener>,
     mailboxes: Arc<[Mailbox<Job>]>,
     started: mpsc::Sender<io::Result<()>>,
 }
@@ -364,7 +379,7 @@ impl Start {
 
     /// A shard's life, from its first task to its last connection; nothing if it failed.
     async fn main<R: Runtime>(self, runtime: R) -> io::Result<Option<Farewell>> {
-        let listener = runtime.listen(self.listener)?;
+        let listener = self.listener.map(|listener| runtime.listen(listener)).transpose()?;
         let drain_time = self.parts.timeouts.drain;
         let shard = Rc::new(Shard::new(self.config, self.parts));
         let site = Site::new(runtime.clone(), Rc::clone(&shard), self.index, self.mailboxes);
@@ -377,7 +392,12 @@ impl Start {
         let _ = self.started.send(Ok(()));
 
         // Dropped with the listener when the shard stops.
-        before(shard.stopped(), Rc::clone(&site).accept(listener)).await;
+        match listener {
+            Some(listener) => {
+                before(shard.stopped(), Rc::clone(&site).accept(listener)).await;
+            }
+            None => shard.stopped().await,
+        }
         let deadline = runtime.sleep_until(Instant::now() + drain_time);
         let ended = before(deadline, shard.ended()).await;
         if shard.has_failed() {

@@ -59,6 +59,7 @@ suite! {
     a_shutdown_says_what_the_store_did_not_take
     a_peer_that_reads_nothing_holds_nobody_up_and_catches_up
     a_socket_that_is_upgraded_already_is_served
+    a_server_that_does_not_listen_serves_what_it_is_given
     a_peer_that_vanishes_is_noticed
     a_store_that_panics_ends_its_shard_and_is_told
     a_server_is_stopped_from_elsewhere
@@ -532,6 +533,22 @@ fn a_socket_that_is_upgraded_already_is_served<R: Runtime>() {
     let (mut bob, _) = Peer::join(server.local_addr(), "room");
     bob.update(&typing(2, 0, "to the upgraded"));
     ann.wait_for_content("to the upgraded");
+}
+
+fn a_server_that_does_not_listen_serves_what_it_is_given<R: Runtime>() {
+    let server = Server::<R>::new(Config::default()).threads(2).start().unwrap();
+    assert_eq!(server.local_addr().port(), 0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let room = RoomName::new("room").unwrap();
+    let entrance = server.entrance();
+    entrance.serve_upgraded(Blocking(accepted), frame(BINARY, support::STEP1), room, Access::FULL);
+    let mut ann = Peer::on(client);
+    ann.wait_for(|message| message.starts_with(&[0, 1]));
+    assert!(server.shutdown().is_clean());
+    assert_eq!(ann.wait_for_close().0, 1012);
 }
 
 fn a_peer_that_vanishes_is_noticed<R: Runtime>() {

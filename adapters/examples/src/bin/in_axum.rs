@@ -1,0 +1,56 @@
+//! Rooms in an axum application: its routes, its sockets, its say in who comes in; kept in SQLite.
+//!
+//! `cargo run -p yroom-examples --bin in_axum 127.0.0.1:3000 notes-data`, and in a page:
+//! `new WebsocketProvider('ws://127.0.0.1:3000/rooms', 'minutes', doc, { params: { token: 'writer' } })`
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::{Router, response::IntoResponse, routing::get};
+use hyper_util::rt::TokioIo;
+use std::{collections::BTreeMap, env, sync::Arc};
+use tokio_util::compat::TokioAsyncReadCompatExt;
+use yroom::{Access, Config, RoomName};
+use yroom_net::{Entrance, Server, runtime::Tokio, store::Threaded};
+use yroom_sqlite::SqliteStore;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let addr = env::args().nth(1).unwrap_or("127.0.0.1:3000".to_owned());
+    let dir = env::args().nth(2).unwrap_or("notes-data".to_owned());
+    let store = Arc::new(Threaded::new(SqliteStore::open(dir.as_ref())?)?);
+    let rooms = Server::<Tokio>::new(Config::default()).store(store).start()?;
+    let app = Router::new()
+        .route("/", get(async || "an application with rooms"))
+        .route("/rooms/{room}", get(join).with_state(rooms.entrance()));
+    let listener = tokio::net::TcpListener::bind(addr).await?;
+    println!("listening on {}", listener.local_addr()?);
+    tokio::select! { end = axum::serve(listener, app) => end?, end = tokio::signal::ctrl_c() => end? }
+    let farewell = tokio::task::spawn_blocking(|| rooms.shutdown()).await?;
+    assert!(farewell.is_clean(), "not everything is stored: {farewell:?}");
+    Ok(())
+}
+
+/// Lets in who has a token, as what the token says.
+async fn join(
+    State(entrance): State<Entrance>,
+    Path(room): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+    mut request: Request,
+) -> Result<impl IntoResponse, (StatusCode, String)> {
+    let access = match query.get("token").map(String::as_str) {
+        Some("writer") => Access::FULL,
+        Some("reader") => Access::READ_ONLY,
+        Some(_) | None => return Err((StatusCode::UNAUTHORIZED, "who are you?".to_owned())),
+    };
+    let refused = |why: String| (StatusCode::BAD_REQUEST, why);
+    let room = RoomName::new(&room).map_err(|why| refused(why.to_string()))?;
+    let key = yroom_net::handshake(request.headers());
+    let key = key.map_err(|refusal| refused(refusal.sentence().to_owned()))?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(socket) = upgrade.await else { return };
+        entrance.serve_upgraded(TokioIo::new(socket).compat(), Vec::new(), room, access);
+    });
+    let upgrade = [(header::UPGRADE, "websocket"), (header::CONNECTION, "Upgrade")];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, upgrade, [(header::SEC_WEBSOCKET_ACCEPT, key)]))
+}

@@ -1,8 +1,10 @@
 //! What can be set, each with its default and the reason for it.
 
+use crate::identity::Identity;
 use crate::time::Timestamp;
 use crate::update::ScanLimits;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a [`Hub`](crate::Hub) behaves.
@@ -69,7 +71,7 @@ pub enum Durability {
 }
 
 /// What a connection may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// With the document.
     pub document: Rights,
@@ -77,18 +79,22 @@ pub struct Access {
     pub presence: Presence,
     /// When it ends; the connection is closed with 4401 then.
     pub expires_at: Option<Timestamp>,
+    /// Whom it speaks for, if that is known: its presence cannot say otherwise.
+    pub identity: Option<Arc<Identity>>,
 }
 
 impl Access {
     /// Reads, writes, and is seen.
-    pub const FULL: Self =
-        Self { document: Rights::ReadWrite, presence: Presence::Publish, expires_at: None };
+    pub const FULL: Self = Self {
+        document: Rights::ReadWrite,
+        presence: Presence::Publish,
+        expires_at: None,
+        identity: None,
+    };
     /// Reads and is seen, but cannot change the document.
-    pub const READ_ONLY: Self =
-        Self { document: Rights::Read, presence: Presence::Publish, expires_at: None };
+    pub const READ_ONLY: Self = Self { document: Rights::Read, ..Self::FULL };
     /// Reads, writes, and speaks for many: a server that is trusted.
-    pub const RELAY: Self =
-        Self { document: Rights::ReadWrite, presence: Presence::Relay, expires_at: None };
+    pub const RELAY: Self = Self { presence: Presence::Relay, ..Self::FULL };
 }
 
 /// Rights on the document.
@@ -154,7 +160,8 @@ pub struct Limits {
     pub slice_bytes: usize,
     /// How long a lagging peer may make no progress; then close 1013. Default: 30 s.
     pub lagging_for: Duration,
-    /// One awareness state's JSON, in bytes; a larger one is ignored. Default: 16 KiB.
+    /// One awareness state's JSON, in bytes, as its client sends it; a larger one is ignored. A stamp
+    /// ([`Identity`]) comes on top of it. Default: 16 KiB.
     pub awareness_state_bytes: usize,
     /// Awareness ids of one connection; further ones are ignored. Default: 8 (a browser tab is 1).
     pub awareness_ids_per_connection: usize,

@@ -83,6 +83,7 @@ mod config;
 mod document;
 mod error;
 mod hub;
+mod identity;
 mod io;
 mod journal;
 mod json;
@@ -108,6 +109,7 @@ pub use error::{
     CloseCode, Fault, FaultKind, InvalidRoomName, NotApplied, Reject, StoreFault, StoreFaultKind,
 };
 pub use hub::{Hub, PeerInfo, RoomInfo, RoomPhase};
+pub use identity::{Identity, InvalidIdentity};
 pub use io::{
     Append, ApplicationOp, Batch, ConnId, Event, Input, Output, RoomId, RoomName, Seq, StoreOp,
     Stored,

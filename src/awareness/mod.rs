@@ -3,16 +3,20 @@
 //! A state is a client's JSON with a clock. The table is the server's own, with 64-bit clocks,
 //! checked JSON and an order that does not differ from run to run. What it adds to y-protocols'
 //! rule (newer clock, or `null` at the same clock) is *ownership*: a connection owns the ids that
-//! it announced, so that their states go when it goes, and nobody else speaks for them.
+//! it announced, so that their states go when it goes, and nobody else speaks for them. Where it is
+//! known who a connection speaks for ([`Identity`]), an id stays that user's, also while nobody has
+//! it; and what the server says of the user stands in each state before it is shown.
 //!
 //! A state that goes leaves its clock behind for [`REMEMBERED_FOR`], so that a late echo of it is
 //! not taken for news.
 
+mod stamp;
 #[cfg(test)]
 mod tests;
 
-use crate::config::Limits;
+use crate::config::{Limits, Presence};
 use crate::error::{Fault, FaultKind};
+use crate::identity::Identity;
 use crate::io::ConnId;
 use crate::json::{self, NotJson};
 use crate::time::Timestamp;
@@ -20,7 +24,9 @@ use crate::update::ClientId;
 use crate::wire::awareness::{Entries, Entry, GONE, entries, write};
 use crate::wire::{WireError, varint};
 use bytes::Bytes;
+pub(crate) use stamp::Stamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// After how long without a word from its owner an id may pass to another connection.
@@ -52,9 +58,66 @@ struct Known {
     /// Its JSON; `None` when it is gone.
     state: Option<Bytes>,
     owner: Option<ConnId>,
+    claim: Claim,
     heard: Timestamp,
     /// The table's version that this came with.
     version: u64,
+}
+
+/// What speaks for an id's last owner, and goes on doing so when that has gone.
+#[derive(Clone, Debug, Default)]
+struct Claim {
+    /// Whom it spoke for.
+    user: Option<Arc<str>>,
+    /// Whether it was given this id.
+    given: bool,
+}
+
+impl Claim {
+    /// Whether an id with this claim to it is not another's to use.
+    fn excludes(&self, other: &Self) -> bool {
+        match (self.given, other.given) {
+            (true, false) => true,
+            (false, true) => false,
+            (true, true) | (false, false) => self.user.is_some() && self.user != other.user,
+        }
+    }
+}
+
+/// A connection, and whom it speaks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Speaker<'a> {
+    pub(crate) conn: ConnId,
+    pub(crate) identity: Option<&'a Identity>,
+    /// Whether it speaks for itself, or is trusted with others' words.
+    pub(crate) presence: Presence,
+}
+
+impl Speaker<'_> {
+    fn may_use(&self, id: ClientId) -> bool {
+        self.identity.is_none_or(|identity| identity.may_use(id))
+    }
+
+    /// Whether the claim that there is to an id stands against it.
+    fn is_excluded(&self, known: &Claim, own: &Claim) -> bool {
+        match self.presence {
+            // Whom it speaks for, the server that it comes from has looked into.
+            Presence::Relay => false,
+            Presence::Observe | Presence::Publish => known.excludes(own),
+        }
+    }
+
+    fn claim(&self, id: ClientId) -> Claim {
+        let Some(identity) = self.identity else { return Claim::default() };
+        Claim { user: identity.shared_user_id().cloned(), given: identity.was_given(id) }
+    }
+
+    const fn stamp(&self) -> Option<&Stamp> {
+        match self.identity {
+            Some(identity) => identity.stamped(),
+            None => None,
+        }
+    }
 }
 
 /// What follows from an awareness message.
@@ -103,7 +166,7 @@ impl Awareness {
     pub(crate) fn apply(
         &mut self,
         now: Timestamp,
-        from: ConnId,
+        from: Speaker<'_>,
         payload: &[u8],
         limits: &Limits,
     ) -> Result<Applied, Fault> {
@@ -141,6 +204,19 @@ impl Awareness {
             }
         }
         self.publish(&changed, version)
+    }
+
+    /// As [`leave`](Self::leave), for a connection that stays and speaks for another user from now
+    /// on: the ids are nobody's.
+    pub(crate) fn disclaim(&mut self, now: Timestamp, from: ConnId) -> Option<Bytes> {
+        let ids = self.owned.get(&from).cloned().unwrap_or_default();
+        let removed = self.leave(now, from);
+        for client in ids {
+            if let Some(known) = self.known.get_mut(&client) {
+                known.claim = Claim::default();
+            }
+        }
+        removed
     }
 
     /// Removes the states that were not renewed for `timeout`; returns the payload that tells
@@ -188,7 +264,16 @@ impl Awareness {
     }
 
     /// What to do with an entry; changes nothing.
-    fn judge(&self, now: Timestamp, from: ConnId, entry: &Entry<'_>, limits: &Limits) -> Verdict {
+    fn judge(
+        &self,
+        now: Timestamp,
+        from: Speaker<'_>,
+        entry: &Entry<'_>,
+        limits: &Limits,
+    ) -> Verdict {
+        if !from.may_use(entry.client) {
+            return Verdict::Ignore;
+        }
         let gone = is_gone(entry.json);
         let Some(known) = self.known.get(&entry.client) else {
             // y-protocols accepts a clock only above what it knows, which is 0 at first.
@@ -198,25 +283,35 @@ impl Awareness {
                 (false, _) => self.judge_newer(from, entry, limits),
             };
         };
-        let foreign = known.owner.is_some_and(|owner| owner != from);
+        let foreign = known.owner.is_some_and(|owner| owner != from.conn);
+        let claim = from.claim(entry.client);
+        // An id that is somebody's stays so while it is remembered, however silent its owner is.
+        if from.is_excluded(&known.claim, &claim) {
+            return Verdict::Ignore;
+        }
+        let outranks = claim.given && !known.claim.given;
         // Others' removals are no reason to change hands: a JavaScript client removes, and tells
         // everybody of it, whom it has not heard of for 30 s.
-        if foreign && (gone || now.since(known.heard) <= OWNER_SILENT_FOR) {
+        let silent = now.since(known.heard) > OWNER_SILENT_FOR;
+        if foreign && (gone || !silent && !outranks) {
             return Verdict::Ignore;
         }
         match (gone, known.state.is_some()) {
             (true, true) if entry.clock >= known.clock => Verdict::Accept,
             (false, _) if entry.clock > known.clock => self.judge_newer(from, entry, limits),
             (false, false) => Verdict::Outdated,
+            // Whoever used the id wrongly may have raised its clock.
+            (false, true) if foreign && outranks => Verdict::Outdated,
             (true, _) | (false, true) => Verdict::Old,
         }
     }
 
-    fn judge_newer(&self, from: ConnId, entry: &Entry<'_>, limits: &Limits) -> Verdict {
-        let owned = self.owned.get(&from);
+    fn judge_newer(&self, from: Speaker<'_>, entry: &Entry<'_>, limits: &Limits) -> Verdict {
+        let owned = self.owned.get(&from.conn);
         let has_id = owned.is_some_and(|ids| ids.contains(&entry.client));
         let has_state = self.known.get(&entry.client).is_some_and(|known| known.state.is_some());
         let fits = fits(entry.json, limits)
+            && (from.stamp().is_none() || stamp::is_object(entry.json))
             && (has_id || owned.map_or(0, BTreeSet::len) < limits.awareness_ids_per_connection)
             && (has_state || self.live.len() < limits.awareness_states_per_room);
         if fits { Verdict::Accept } else { Verdict::Ignore }
@@ -225,16 +320,21 @@ impl Awareness {
     fn accept(
         &mut self,
         now: Timestamp,
-        from: ConnId,
+        from: Speaker<'_>,
         entry: &Entry<'_>,
         version: u64,
         limits: &Limits,
     ) {
         let (client, clock) = (entry.client, entry.clock);
         self.disown(client);
-        self.owned.entry(from).or_default().insert(client);
-        let state = (!is_gone(entry.json)).then(|| Bytes::copy_from_slice(entry.json.as_bytes()));
-        self.file(client, Known { clock, state, owner: Some(from), heard: now, version });
+        self.owned.entry(from.conn).or_default().insert(client);
+        let owner = Some(from.conn);
+        let claim = match from.presence {
+            Presence::Relay => self.known.get(&client).map_or_else(Claim::default, Known::claim),
+            Presence::Observe | Presence::Publish => from.claim(client),
+        };
+        let state = (!is_gone(entry.json)).then(|| shown(entry.json, from.stamp()));
+        self.file(client, Known { clock, state, owner, claim, heard: now, version });
         // As many clocks are remembered as there may be states, then the oldest goes.
         while self.gone.len() > limits.awareness_states_per_room
             && let Some(&(_, oldest)) = self.gone.first()
@@ -250,8 +350,8 @@ impl Awareness {
         if known.state.is_none() {
             return false;
         }
-        let clock = known.clock;
-        self.file(client, Known { clock, state: None, owner: None, heard: now, version });
+        let (clock, claim) = (known.clock, known.claim.clone());
+        self.file(client, Known { clock, state: None, owner: None, claim, heard: now, version });
         true
     }
 
@@ -333,6 +433,10 @@ impl Awareness {
 }
 
 impl Known {
+    fn claim(&self) -> Claim {
+        self.claim.clone()
+    }
+
     fn entry(&self, client: ClientId) -> Entry<'_> {
         let json = self.state.as_deref().and_then(|state| std::str::from_utf8(state).ok());
         Entry { client, clock: self.clock, json: json.unwrap_or(GONE) }
@@ -376,6 +480,14 @@ fn malformed(error: WireError) -> Fault {
 fn fits(json: &str, limits: &Limits) -> bool {
     json.len() <= limits.awareness_state_bytes
         && json::check(json.as_bytes(), json::MAX_DEPTH).is_ok()
+}
+
+/// A state as everybody is shown it.
+fn shown(json: &str, stamp: Option<&Stamp>) -> Bytes {
+    match stamp.and_then(|stamp| stamp.put_into(json)) {
+        Some(stamped) => stamped.into(),
+        None => Bytes::copy_from_slice(json.as_bytes()),
+    }
 }
 
 /// Whether a state is JSON's `null`.

@@ -6,18 +6,29 @@ use proptest::prelude::*;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const A: ConnId = ConnId(1);
 const B: ConnId = ConnId(2);
+const C: ConnId = ConnId(3);
+const D: ConnId = ConnId(4);
+const RELAY: ConnId = ConnId(5);
+const ANYBODY: Speaker<'_> = Speaker { conn: A, identity: None, presence: Presence::Publish };
 
 struct Room {
     table: Awareness,
     limits: Limits,
     now: Timestamp,
+    /// Whom connections speak for.
+    identities: BTreeMap<ConnId, Identity>,
 }
 
 type Told = Vec<(u64, u64, String)>;
 
 impl Room {
     fn new() -> Self {
-        Self { table: Awareness::new(), limits: Limits::default(), now: Timestamp::ZERO }
+        Self {
+            table: Awareness::new(),
+            limits: Limits::default(),
+            now: Timestamp::ZERO,
+            identities: BTreeMap::new(),
+        }
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -30,6 +41,9 @@ impl Room {
             clock,
             json,
         }));
+        let identity = self.identities.get(&from);
+        let presence = if from == RELAY { Presence::Relay } else { Presence::Publish };
+        let from = Speaker { conn: from, identity, presence };
         let applied = self.table.apply(self.now, from, &payload, &self.limits)?;
         self.check_indexes();
         Ok((told(applied.others), told(applied.sender)))
@@ -251,7 +265,7 @@ fn a_message_with_one_bad_state_is_refused_and_nothing_of_it_used() {
     assert_eq!(fault.kind, FaultKind::Malformed);
     assert!(fault.reason.contains("client 8"), "{fault}");
     assert!(room.table.known.is_empty());
-    let fault = room.table.apply(room.now, A, &[2, 7, 1, 2], &room.limits).unwrap_err();
+    let fault = room.table.apply(room.now, ANYBODY, &[2, 7, 1, 2], &room.limits).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Malformed);
 }
 
@@ -308,6 +322,137 @@ fn the_last_clock_there_is_can_be_removed_but_not_raised() {
     room.now = room.table.next_expiry(TIMEOUT).unwrap();
     room.expire();
     assert_eq!(room.say(B, &[(7, 1, "{}")]), [is(7, 1, "{}")], "it is forgotten with time");
+}
+
+fn user(name: &str) -> Identity {
+    Identity::new().user(name).unwrap()
+}
+
+/// Connections A and B are Ann's, C is Bob's, D is nobody's in particular.
+fn room_of_users() -> Room {
+    let mut room = Room::new();
+    room.identities = BTreeMap::from([(A, user("ann")), (B, user("ann")), (C, user("bob"))]);
+    room
+}
+
+#[test]
+fn an_id_whose_owner_is_away_is_nobody_elses() {
+    let mut room = room_of_users();
+    room.say(A, &[(7, 1, "1")]);
+    room.leave(A);
+    for thief in [C, D] {
+        assert_eq!(room.say(thief, &[(7, 9, "2"), (7, 9, "null"), (7, 1, "3")]), [], "{thief:?}");
+    }
+    assert_eq!(room.table.ignored(), 6);
+    assert_eq!(room.say(RELAY, &[(7, 2, "4")]), [is(7, 2, "4")], "she is at another server");
+    assert_eq!(room.leave(RELAY), [is(7, 2, "null")]);
+    assert_eq!(room.say(C, &[(7, 9, "2")]), [], "nor when she has left that");
+    assert_eq!(room.say(A, &[(7, 3, "4")]), [is(7, 3, "4")], "she is back");
+    room.leave(A);
+    room.pass(3000);
+    room.expire();
+    assert_eq!(room.say(C, &[(7, 9, "2")]), [], "nor after fifty minutes");
+    assert_eq!(room.say(B, &[(7, 4, "4")]), [is(7, 4, "4")], "the owner is back");
+}
+
+#[test]
+fn the_id_of_a_silent_owner_passes_to_the_same_user_only() {
+    let mut room = room_of_users();
+    room.say(A, &[(7, 1, "1")]);
+    assert_eq!(room.say(B, &[(7, 2, "2")]), [], "the owner may be alive");
+    room.pass(21);
+    assert_eq!(room.say(C, &[(7, 2, "2")]), []);
+    assert_eq!(room.say(D, &[(7, 2, "2")]), []);
+    assert_eq!(room.say(B, &[(7, 2, "2")]), [is(7, 2, "2")]);
+}
+
+#[test]
+fn an_id_is_everybodys_again_when_its_clock_is_forgotten() {
+    let mut room = room_of_users();
+    room.say(A, &[(7, 1, "1")]);
+    room.leave(A);
+    room.now = room.table.next_expiry(TIMEOUT).unwrap();
+    room.expire();
+    assert_eq!(room.say(C, &[(7, 1, "2")]), [is(7, 1, "2")]);
+    assert_eq!(room.say(B, &[(7, 2, "1")]), [], "whoever came first has it");
+}
+
+#[test]
+fn who_was_given_ids_uses_these_and_no_others() {
+    let mut room = Room::new();
+    let given = Identity::new().ids([ClientId(7), ClientId(8)]).unwrap();
+    room.identities.insert(A, given);
+    room.identities.insert(B, Identity::new().ids([]).unwrap());
+    assert_eq!(room.say(A, &[(7, 1, "1"), (9, 1, "1"), (9, 0, "1")]), [is(7, 1, "1")]);
+    assert_eq!(room.say(B, &[(9, 1, "1")]), []);
+    room.leave(A);
+    assert_eq!(room.say(D, &[(7, 2, "2")]), [], "it is somebody's, whoever that is");
+    assert_eq!(room.say(D, &[(8, 1, "2")]), [is(8, 1, "2")]);
+}
+
+#[test]
+fn who_was_given_an_id_gets_it_back_from_whoever_uses_it() {
+    let mut room = room_of_users();
+    let given = user("ann").ids([ClientId(7)]).unwrap();
+    room.identities.insert(A, given);
+    assert_eq!(room.say(C, &[(7, 50, "2")]), [is(7, 50, "2")], "it was free");
+    let (others, sender) = room.try_say(A, &[(7, 3, "1")]).unwrap();
+    assert_eq!((others, sender), (vec![], vec![is(7, 50, "null")]), "to raise its clock");
+    assert_eq!(room.say(A, &[(7, 51, "1")]), [is(7, 51, "1")]);
+    assert_eq!(room.say(C, &[(7, 52, "2")]), []);
+    assert_eq!(room.leave(C), []);
+    assert_eq!(room.snapshot(), [is(7, 51, "1")]);
+    room.leave(A);
+    assert_eq!(room.say(B, &[(7, 53, "1")]), [], "nor is it for her other connections");
+}
+
+#[test]
+fn who_is_another_user_from_now_on_begins_anew() {
+    let mut room = room_of_users();
+    room.say(A, &[(7, 1, "1")]);
+    assert_eq!(told(room.table.disclaim(room.now, A)), [is(7, 1, "null")]);
+    room.check_indexes();
+    room.identities.insert(A, user("cal"));
+    assert_eq!(room.say(A, &[(7, 2, "2")]), [is(7, 2, "2")]);
+    room.leave(A);
+    assert_eq!(room.say(B, &[(7, 3, "1")]), [], "it is cal's");
+}
+
+#[test]
+fn a_stamp_stands_in_every_state_that_is_shown() {
+    let mut room = Room::new();
+    room.identities.insert(A, Identity::new().stamp(r#"{"user":{"id":1}}"#).unwrap());
+    let forged = r#"{"user":{"id":2,"color":3}}"#;
+    let shown = r#"{"user":{"color":3,"id":1}}"#;
+    assert_eq!(room.say(A, &[(7, 1, forged)]), [is(7, 1, shown)]);
+    assert_eq!(room.snapshot(), [is(7, 1, shown)]);
+    assert_eq!(told(room.table.since(0)), [is(7, 1, shown)]);
+    assert_eq!(room.say(A, &[(7, 1, shown), (7, 1, forged)]), [], "an echo is nothing new");
+    assert_eq!(room.say(A, &[(7, 1, "null")]), [is(7, 1, "null")], "going takes no stamp");
+    assert_eq!(room.say(B, &[(8, 1, forged)]), [is(8, 1, forged)]);
+}
+
+#[test]
+fn a_state_that_cannot_be_stamped_is_ignored() {
+    let mut room = Room::new();
+    room.identities.insert(A, Identity::new().stamp(r#"{"id":1}"#).unwrap());
+    for json in ["1", "\"{}\"", "[{}]", "true"] {
+        assert_eq!(room.say(A, &[(7, 1, json)]), [], "{json}");
+    }
+    assert!(room.table.is_empty());
+    assert_eq!(room.table.ignored(), 4);
+}
+
+#[test]
+fn a_stamped_state_is_bounded_by_the_limit_and_the_stamp() {
+    let mut room = Room::new();
+    let stamp = format!(r#"{{"a":"{}"}}"#, "s".repeat(Identity::MAX_STAMP_BYTES - 8));
+    room.identities.insert(A, Identity::new().stamp(&stamp).unwrap());
+    let limit = room.limits.awareness_state_bytes;
+    let said = |len: usize| format!(r#"{{"b":"{}"}}"#, "c".repeat(len - 8));
+    let told = room.say(A, &[(7, 1, &said(limit))]);
+    assert_eq!(told[0].2.len(), limit + Identity::MAX_STAMP_BYTES - 1);
+    assert_eq!(room.say(A, &[(7, 2, &said(limit + 1))]), []);
 }
 
 /// What a JavaScript client of y-protocols holds.
@@ -372,10 +517,40 @@ proptest! {
         prop_assert_eq!(laggard.live(), room.snapshot());
     }
 
+    /// Whatever connections say and however they come and go: an id shows only whom it was first
+    /// known to speak for, and each state says who that is.
+    #[test]
+    fn nobody_is_shown_as_somebody_else(steps in proptest::collection::vec(any_step(), 0..80)) {
+        let mut room = Room::new();
+        // Half of the connections are Ann's, half Bob's; nothing is forgotten in so short a time.
+        let who = |conn: u64| if conn.is_multiple_of(2) { "ann" } else { "bob" };
+        for conn in 1..4 {
+            let stamp = format!(r#"{{"by":"{}"}}"#, who(conn));
+            room.identities.insert(ConnId(conn), user(who(conn)).stamp(&stamp).unwrap());
+        }
+        let mut known: BTreeMap<u64, String> = BTreeMap::new();
+        for step in steps {
+            let told_now = match step {
+                Step::Say(from, said) => room.try_say(ConnId(from), &said).unwrap().0,
+                Step::Leave(from) => room.leave(ConnId(from)),
+                Step::Pass(seconds) => {
+                    room.pass(seconds);
+                    room.expire()
+                }
+            };
+            for (id, _, json) in told_now.into_iter().chain(room.snapshot()) {
+                if json != GONE {
+                    let first = known.entry(id).or_insert_with(|| json.clone());
+                    prop_assert_eq!(&json, first);
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_payload_panics(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
         let mut room = Room::new();
-        let _ = room.table.apply(room.now, A, &payload, &room.limits);
+        let _ = room.table.apply(room.now, ANYBODY, &payload, &room.limits);
         room.check_indexes();
     }
 }

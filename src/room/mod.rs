@@ -210,6 +210,8 @@ impl Room {
     /// From now on a peer may do this.
     pub(crate) fn set_access(&mut self, cx: &mut Context<'_>, slot: usize, access: Access) {
         let peer = &mut self.peers[slot];
+        let presence = access.presence;
+        let same = peer.access.identity == access.identity;
         peer.access = access;
         let conn = peer.conn;
         if !peer.may_write() {
@@ -217,14 +219,15 @@ impl Room {
         } else if self.congested && peer.synced {
             peer.wait(cx, Wait::Store);
         }
-        match access.presence {
-            Presence::Publish | Presence::Relay => {}
-            Presence::Observe => {
-                let before = self.awareness.version();
-                if let Some(removed) = self.awareness.leave(cx.now, conn) {
-                    self.note_presence(None, before, removed);
-                }
-            }
+        let before = self.awareness.version();
+        let removed = match presence {
+            Presence::Publish | Presence::Relay if same => None,
+            // Told of it, too, it announces itself anew, and then as who it is now.
+            Presence::Publish | Presence::Relay => self.awareness.disclaim(cx.now, conn),
+            Presence::Observe => self.awareness.leave(cx.now, conn),
+        };
+        if let Some(removed) = removed {
+            self.note_presence(None, before, removed);
         }
     }
 

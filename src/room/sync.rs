@@ -4,6 +4,7 @@ use super::fan_out::HeldUpdate;
 use super::feed::Last;
 use super::pace::Wait;
 use super::{Context, Phase, Room};
+use crate::awareness::Speaker;
 use crate::config::{Limits, Presence};
 use crate::document::Verdict;
 use crate::error::{Fault, FaultKind};
@@ -271,9 +272,11 @@ impl Room {
         states: &[u8],
         limits: &Limits,
     ) -> Result<(), Fault> {
-        let conn = self.peers[slot].conn;
+        let peer = &self.peers[slot];
+        let (conn, presence) = (peer.conn, peer.access.presence);
+        let from = Speaker { conn, identity: peer.access.identity.as_deref(), presence };
         let before = self.awareness.version();
-        let applied = self.awareness.apply(cx.now, conn, states, limits)?;
+        let applied = self.awareness.apply(cx.now, from, states, limits)?;
         if let Some(changed) = applied.others {
             self.note_presence(Some(conn), before, changed);
         }

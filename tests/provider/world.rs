@@ -540,9 +540,9 @@ impl World {
             return;
         }
         let opened = match &mut self.hub {
-            Some(hub) if state.reachable => {
-                hub.open(self.now, &self.room, state.access).map_err(|reject| reject.to_string())
-            }
+            Some(hub) if state.reachable => hub
+                .open(self.now, &self.room, state.access.clone())
+                .map_err(|reject| reject.to_string()),
             _ => Err("connection refused".to_owned()),
         };
         let input = match opened {

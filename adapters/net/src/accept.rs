@@ -199,7 +199,7 @@ impl<R: Runtime> Site<R> {
 
     /// Makes a socket a peer, or says why not while it still speaks HTTP.
     async fn join(self: &Rc<Self>, mut stream: R::Stream, part: Vec<u8>, join: Join) {
-        match self.shard.open(&join.room, join.access) {
+        match self.shard.open(&join.room, join.access.clone()) {
             Ok(id) => {
                 let link = Link::new(Box::new(stream), join.response, self.shard.limits());
                 self.serve(Conn::new(id, link, part, self.shard.now()), join.recheck);

@@ -2,6 +2,8 @@
 
 use super::fan_out::HeldUpdate;
 use super::{Context, Phase, Room};
+use crate::awareness::Speaker;
+use crate::config::Presence;
 use crate::document::Verdict;
 use crate::error::{self, CloseCode, NotApplied, StoreFault, StoreFaultKind};
 use crate::hub::{PeerInfo, RoomInfo, RoomPhase};
@@ -169,10 +171,13 @@ impl Room {
     }
 
     fn announce(&mut self, cx: &Context<'_>, entry: Entry<'_>) -> Result<(), NotApplied> {
+        // What the application says of somebody is its own business.
+        let (conn, presence) = (ConnId::APPLICATION, Presence::Relay);
+        let from = Speaker { conn, identity: None, presence };
         let before = self.awareness.version();
         let applied = self
             .awareness
-            .apply(cx.now, ConnId::APPLICATION, &write([entry]), &cx.config.limits)
+            .apply(cx.now, from, &write([entry]), &cx.config.limits)
             .map_err(NotApplied::Invalid)?;
         let changed = applied.others.ok_or(NotApplied::IdTaken)?;
         self.note_presence(None, before, changed);

@@ -23,7 +23,12 @@ pub(crate) struct Document {
     tail: Tail,
     known: StateVector,
     deleted: DeleteSet,
+    /// Types are nested at most so deep; see [`deepen`](Document::deepen).
+    levels: usize,
 }
+
+/// So many types are not looked at closer: they nest at most as deep as they are many.
+const FEW_TYPES: usize = 16;
 
 /// What is to be done with an update.
 #[derive(Debug)]
@@ -55,11 +60,13 @@ impl Document {
         if let Some(snapshot) = &stored.snapshot {
             let scan =
                 update::scan(snapshot, &ScanLimits::NONE).map_err(|e| corrupt("snapshot", e))?;
+            document.levels += scan.types;
             document.cover(&scan);
             document.set_snapshot(snapshot);
         }
         for update in stored.log.iter().flat_map(Batch::updates) {
             let scan = update::scan(update, &ScanLimits::NONE).map_err(|e| corrupt("update", e))?;
+            document.levels += scan.types;
             document.accept(update, &scan);
         }
         document.fold(stored.last());
@@ -75,6 +82,7 @@ impl Document {
             tail: Tail::default(),
             known: StateVector::default(),
             deleted: DeleteSet::default(),
+            levels: 0,
         };
         document.set_snapshot(update::EMPTY);
         document
@@ -166,6 +174,38 @@ impl Document {
         } else {
             Ok(())
         }
+    }
+
+    /// Refuses an update that was judged acceptable if types are nested too deep with it: small
+    /// updates can build what one is not allowed to, level by level. Says how many bytes had to be
+    /// read for that.
+    ///
+    /// What an update nests is added to what the document nests at most. Only when that sum, which
+    /// is nearly always too large a guess, is over the limit, the document is read to know.
+    pub(crate) fn deepen(
+        &mut self,
+        update: &[u8],
+        scan: &Scan,
+        limits: &Limits,
+    ) -> Result<usize, Fault> {
+        let limit = limits.update.types;
+        if scan.types == 0 {
+            return Ok(0);
+        }
+        let own = if scan.types <= FEW_TYPES {
+            scan.types
+        } else {
+            update::depth(update, scan.structs, limit)?
+        };
+        if self.levels.saturating_add(own) <= limit {
+            self.levels += own;
+            return Ok(0);
+        }
+        let (tail, _) = self.tail.first(self.tail.count);
+        let whole = std::iter::once(&self.snapshot[..]).chain(tail).chain([update]);
+        let merged = update::merge(&whole.collect::<Vec<_>>())?;
+        self.levels = update::depth(&merged, 0, limit)?;
+        Ok(merged.len())
     }
 
     /// Takes in an update that was judged acceptable; it stands at the next place.

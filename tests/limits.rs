@@ -262,3 +262,89 @@ fn questions_that_wait_for_the_store_are_few_and_the_last_is_among_them() {
     assert_eq!(answers.len(), 16);
     assert_eq!(answers.last(), Some(&encode::sync_status(&[99])));
 }
+
+/// Updates that each put an array into the one before, the first into the root; every second one
+/// behind an element, so that its place is told by its neighbour alone.
+fn steps_down(levels: usize) -> Vec<Vec<u8>> {
+    use yrs::{Array, ArrayPrelim, Doc, Transact};
+    let doc = Doc::with_client_id(7);
+    let mut inner = doc.get_or_insert_array("root");
+    let mut steps = Vec::new();
+    for level in 0..levels {
+        let mut txn = doc.transact_mut();
+        if level % 2 == 1 {
+            inner.push_back(&mut txn, 1);
+        }
+        inner = inner.push_back(&mut txn, ArrayPrelim::default());
+        steps.push(txn.encode_update_v1());
+    }
+    // Dropping it would overflow the stack, which is what this is about.
+    std::mem::forget(doc);
+    steps
+}
+
+#[test]
+fn a_tree_that_grows_too_deep_by_small_steps_is_refused_where_it_does() {
+    let mut config = Config::default();
+    config.limits.update.types = 100;
+    let mut world = World::new(config);
+    let (a, b) = pair(&mut world, "r");
+    let steps = steps_down(120);
+    let told = steps.iter().take_while(|step| {
+        world.send(a, frame_of(step));
+        !world.closed.contains_key(&a)
+    });
+    assert_eq!(told.count(), 101, "the root counts as none");
+    assert_eq!(world.closed[&a].0, 1009);
+    assert_eq!(updates(&world.take(b)).len(), 101);
+    // Whoever works higher up is not disturbed, also after a restart of the room.
+    let wide = |client: u64| {
+        use yrs::{Array, ArrayPrelim, Doc, Transact};
+        let doc = Doc::with_client_id(client);
+        let root = doc.get_or_insert_array("root");
+        let mut txn = doc.transact_mut();
+        for _ in 0..200 {
+            root.push_back(&mut txn, ArrayPrelim::default());
+        }
+        txn.encode_update_v1()
+    };
+    world.send(b, frame_of(&wide(8)));
+    world.close(b);
+    world.pass(Config::default().unload_after * 2);
+    let c = world.open("r");
+    world.send(c, frame_of(&wide(9)));
+    assert!(!world.closed.contains_key(&c));
+    world.send(c, frame_of(&steps[101]));
+    assert_eq!(world.closed[&c].0, 1009);
+}
+
+#[test]
+fn whoever_makes_a_room_read_all_it_has_pays_for_that() {
+    let mut config = Config::default();
+    config.limits.update.types = 100;
+    config.limits.bytes_in = Rate { per_second: 1_000, burst: 20_000 };
+    let mut world = World::new(config);
+    let (a, b) = pair(&mut world, "r");
+    let steps = steps_down(101);
+    for step in &steps[..90] {
+        world.send(a, frame_of(step));
+    }
+    assert!(world.paused.is_empty());
+    let filler = Writer::new(9).types(&"x".repeat(10_000));
+    world.send(b, frame_of(&filler));
+    // The guess was right up to here; from now on it takes reading.
+    for client in 10..20 {
+        use yrs::{Array, ArrayPrelim, Doc, Transact};
+        let doc = Doc::with_client_id(client);
+        let root = doc.get_or_insert_array("root");
+        let mut txn = doc.transact_mut();
+        for _ in 0..10 {
+            root.push_back(&mut txn, ArrayPrelim::default());
+        }
+        let update = txn.encode_update_v1();
+        drop(txn);
+        world.send(a, frame_of(&update));
+    }
+    assert_eq!(world.paused.get(&a), Some(&true));
+    assert_eq!(world.paused.get(&b), None);
+}

@@ -111,6 +111,8 @@ impl Room {
             Verdict::Nothing => Ok(()),
             Verdict::Gap | Verdict::Accept { gap: true, .. } => Err(NotApplied::Gap),
             Verdict::Accept { part, scan, gap: false } => {
+                let deepened = self.document.deepen(&part, &scan, &cx.config.limits);
+                deepened.map_err(NotApplied::Invalid)?;
                 let seq = self.journal.push(&part);
                 self.document.accept(&part, &scan);
                 let held = HeldUpdate {

@@ -166,6 +166,11 @@ impl Room {
             Verdict::Nothing => false,
             Verdict::Gap => true,
             Verdict::Accept { part, scan, gap } => {
+                let read = self.document.deepen(&part, &scan, &cx.config.limits)?;
+                if read > 0 {
+                    // Whoever makes the room read all it has pays for that.
+                    self.meter(cx, slot, read);
+                }
                 let seq = self.journal.push(&part);
                 self.document.accept(&part, &scan);
                 let frame = match (frame, &part) {

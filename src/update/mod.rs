@@ -30,6 +30,7 @@ pub use error::{Limit, Malformed, UpdateError};
 #[cfg(feature = "provider")]
 pub(crate) use hazards::hazards;
 pub use merge::merge;
+pub(crate) use nesting::depth;
 pub use ready::{Ready, ready_part};
 pub use scan::{Scan, ScanLimits, scan};
 pub use slices::Slices;

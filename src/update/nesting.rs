@@ -2,8 +2,8 @@
 //!
 //! Peers delete a type by recursion over what is in it: Yjs throws at some thousand levels, in the
 //! middle of a transaction, and yrs overflows its stack. So an update that nests deeper than any
-//! document does is not let in. Only what one update nests is seen: the levels that are in the
-//! document already are not known here.
+//! document does is not let in. Only what one update nests is seen here; of a whole document that
+//! is all there is.
 
 use super::content::Kind;
 use super::read::{Check, Parent, Walk};
@@ -35,9 +35,11 @@ enum From {
     Beside(Id),
 }
 
-/// Checks that an update that was scanned, of so many structs, nests its types at most `limit` deep.
-pub(super) fn check(update: &[u8], structs: usize, limit: usize) -> Result<(), UpdateError> {
+/// How deep an update that was scanned, of so many structs, nests its types; an error if that is more
+/// than `limit`. Types that it only refers to count for nothing. `structs` is to make room for.
+pub(crate) fn depth(update: &[u8], structs: usize, limit: usize) -> Result<usize, UpdateError> {
     let (mut nodes, runs) = nodes(update, structs)?;
+    let mut deepest = 0;
     let mut path: Vec<(u32, u32)> = Vec::new();
     for first in 0..nodes.len() {
         let mut at = first;
@@ -62,8 +64,9 @@ pub(super) fn check(update: &[u8], structs: usize, limit: usize) -> Result<(), U
             }
             nodes[node as usize].from = From::Depth(depth);
         }
+        deepest = deepest.max(depth);
     }
-    Ok(())
+    Ok(deepest)
 }
 
 /// The structs of an update, and its sections in the order of their clients.

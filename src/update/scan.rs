@@ -20,8 +20,8 @@ pub struct ScanLimits {
     /// Nesting of one value. Default: 64, which no editor comes near; JavaScript reads values
     /// recursively and `serde_json`, which other peers use, ends at 128.
     pub depth: usize,
-    /// Nesting of types in an update. Default: 512, several times what a rich text has; Yjs throws
-    /// when it deletes some thousand levels, and other peers overflow their stacks.
+    /// Nesting of types, in an update and in a document. Default: 512, several times what a rich text
+    /// has; Yjs throws when it deletes some thousand levels, and other peers overflow their stacks.
     pub types: usize,
 }
 
@@ -122,7 +122,7 @@ pub(super) fn scan_noting(
     }
     // As many types as that are needed to nest them so deep.
     if found.types > limits.types {
-        nesting::check(update, found.structs, limits.types)?;
+        nesting::depth(update, found.structs, limits.types)?;
     }
     scan_deletes(walk, limits, &mut found)?;
     Ok((found, walk.reader.at()))

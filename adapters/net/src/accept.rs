@@ -4,6 +4,7 @@
 use crate::arrival::Arrival;
 use crate::authorize::{Grant, ask};
 use crate::conn::Conn;
+use crate::gate::{Gate, Pass};
 use crate::http::{self, Request, Upgrade};
 use crate::link::{Duplex, Link};
 use crate::mailbox::Mailbox;
@@ -26,9 +27,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use yroom::{Access, CloseCode, RoomName};
 
-/// Sockets of a shard whose request is not there yet; further ones wait in the kernel's queue. Each
-/// has at most a head's bytes, so that is 16 MiB.
-const HANDSHAKES: usize = 1024;
+/// Sockets of a shard that are told why they are not let in; further ones are told nothing.
+const TURNED_AWAY: usize = 64;
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,8 +38,10 @@ pub(crate) struct Site<R> {
     pub(crate) shard: Rc<Shard>,
     pub(crate) index: usize,
     pub(crate) mailboxes: Arc<[Mailbox<Job>]>,
+    gate: Arc<Gate>,
     handshakes: Cell<usize>,
     handshake_over: Signal,
+    turned_away: Cell<usize>,
 }
 
 /// Somebody who may come in.
@@ -50,16 +52,18 @@ pub(crate) struct Join {
     response: Vec<u8>,
     /// When to ask again, and about whom.
     recheck: Option<(Duration, Arrival)>,
+    pass: Pass,
 }
 
 impl Join {
-    fn new(arrival: Arrival, accept: &str, grant: Grant) -> Self {
+    fn new(arrival: Arrival, accept: &str, grant: Grant, pass: Pass) -> Self {
         let Grant { access, recheck, subprotocol, .. } = grant;
         // Only what was offered: anything else ends the handshake at the client.
         let subprotocol = arrival.subprotocols().find(|name| Some(*name) == subprotocol.as_deref());
         let response = http::switching(accept, subprotocol);
         let room = arrival.room().clone();
-        Self { room, access, response, recheck: recheck.map(|interval| (interval, arrival)) }
+        let recheck = recheck.map(|interval| (interval, arrival));
+        Self { room, access, response, recheck, pass }
     }
 }
 
@@ -77,30 +81,40 @@ impl<R: Runtime> Site<R> {
     pub(crate) fn new(
         runtime: R,
         shard: Rc<Shard>,
+        gate: Arc<Gate>,
         index: usize,
         mailboxes: Arc<[Mailbox<Job>]>,
     ) -> Self {
         let (handshakes, handshake_over) = (Cell::new(0), Signal::default());
-        Self { runtime, shard, index, mailboxes, handshakes, handshake_over }
+        let turned_away = Cell::new(0);
+        Self { runtime, shard, index, mailboxes, gate, handshakes, handshake_over, turned_away }
     }
 
     /// Accepts for ever.
     pub(crate) async fn accept(self: Rc<Self>, listener: R::Listener) {
+        let most = (self.gate.limits.handshakes / self.mailboxes.len()).max(1);
         loop {
-            if self.handshakes.get() >= HANDSHAKES {
+            if self.handshakes.get() >= most {
                 self.handshake_over.wait().await;
                 continue;
             }
             match R::accept(&listener).await {
-                Ok((stream, peer)) => {
-                    self.handshakes.set(self.handshakes.get() + 1);
-                    let site = Rc::clone(&self);
-                    self.spawn(async move {
-                        site.greet(stream, peer).await;
-                        site.handshakes.set(site.handshakes.get() - 1);
-                        site.handshake_over.raise();
-                    });
-                }
+                Ok((stream, peer)) => match self.gate.arrive(peer.ip(), self.shard.now()) {
+                    Ok(pass) => {
+                        self.handshakes.set(self.handshakes.get() + 1);
+                        let site = Rc::clone(&self);
+                        self.spawn(async move {
+                            site.greet(stream, peer, pass).await;
+                            site.handshakes.set(site.handshakes.get() - 1);
+                            site.handshake_over.raise();
+                        });
+                    }
+                    Err(refusal) => {
+                        self.turn_away(stream, refusal);
+                        // One who comes again and again must not keep the thread to itself.
+                        yield_now().await;
+                    }
+                },
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
                     self.shard.notify(&Notice::AcceptFailed { error: &error });
@@ -110,8 +124,22 @@ impl<R: Runtime> Site<R> {
         }
     }
 
+    /// Tells somebody whose request is not even read why that is, if not too many are told already.
+    fn turn_away(self: &Rc<Self>, mut stream: R::Stream, refusal: Refusal) {
+        if self.turned_away.get() >= TURNED_AWAY {
+            self.shard.notify(&Notice::Refused { refusal: &refusal });
+            return;
+        }
+        self.turned_away.set(self.turned_away.get() + 1);
+        let site = Rc::clone(self);
+        self.spawn(async move {
+            site.refuse(&mut stream, &refusal).await;
+            site.turned_away.set(site.turned_away.get() - 1);
+        });
+    }
+
     /// Reads the request and answers it, or hands it on.
-    async fn greet(self: &Rc<Self>, mut stream: R::Stream, peer: SocketAddr) {
+    async fn greet(self: &Rc<Self>, mut stream: R::Stream, peer: SocketAddr, pass: Pass) {
         // A socket that is gone already says so when it is read.
         let _ = R::set_nodelay(&stream);
         let deadline = Instant::now() + self.shard.timeouts().handshake;
@@ -122,10 +150,12 @@ impl<R: Runtime> Site<R> {
             Ok(Some((request, part)))
         });
         match head {
-            Some(Ok(Some((Request::Join(upgrade), part)))) => match self.authorize(upgrade).await {
-                Ok(join) => self.dispatch(stream, part, join).await,
-                Err(refusal) => self.refuse(&mut stream, &refusal).await,
-            },
+            Some(Ok(Some((Request::Join(upgrade), part)))) => {
+                match self.authorize(upgrade, pass).await {
+                    Ok(join) => self.dispatch(stream, part, join).await,
+                    Err(refusal) => self.refuse(&mut stream, &refusal).await,
+                }
+            }
             Some(Ok(Some((Request::Health, _)))) => {
                 self.answer(&mut stream, &http::healthy()).await;
             }
@@ -139,11 +169,14 @@ impl<R: Runtime> Site<R> {
     }
 
     /// Asks whether somebody may come in.
-    async fn authorize(&self, Upgrade { arrival, accept }: Upgrade) -> Result<Join, Refusal> {
+    async fn authorize(&self, upgrade: Upgrade, mut pass: Pass) -> Result<Join, Refusal> {
+        let Upgrade { mut arrival, accept } = upgrade;
+        pass.check(&mut arrival)?;
         let deadline = Instant::now() + self.shard.timeouts().authorize;
         let sleep = self.runtime.sleep_until(deadline);
         let grant = ask(self.shard.door(), arrival.clone(), sleep).await?;
-        Ok(Join::new(arrival, &accept, grant))
+        pass.identify(grant.user.as_deref())?;
+        Ok(Join::new(arrival, &accept, grant, pass))
     }
 
     /// Hands a socket to the shard that has its room.
@@ -202,7 +235,7 @@ impl<R: Runtime> Site<R> {
         match self.shard.open(&join.room, join.access.clone()) {
             Ok(id) => {
                 let link = Link::new(Box::new(stream), join.response, self.shard.limits());
-                self.serve(Conn::new(id, link, part, self.shard.now()), join.recheck);
+                self.serve(Conn::new(id, link, part, self.shard.now()), join.pass, join.recheck);
             }
             Err(reject) => self.refuse(&mut stream, &reject.into()).await,
         }
@@ -216,10 +249,16 @@ impl<R: Runtime> Site<R> {
         access: Access,
     ) {
         let mut link = Link::new(stream, Vec::new(), self.shard.limits());
-        match self.shard.open(room, access) {
-            Ok(id) => self.serve(Conn::new(id, link, part, self.shard.now()), None),
-            Err(reject) => {
-                link.close(CloseCode::TRY_AGAIN, &reject.to_string());
+        let entered = self.gate.take_over().and_then(|pass| {
+            let conn = self.shard.open(room, access)?;
+            Ok((pass, conn))
+        });
+        match entered {
+            Ok((pass, id)) => {
+                self.serve(Conn::new(id, link, part, self.shard.now()), pass, None);
+            }
+            Err(refusal) => {
+                link.close(CloseCode::TRY_AGAIN, refusal.sentence());
                 let deadline = Instant::now() + self.shard.timeouts().closing;
                 let sleep = self.runtime.sleep_until(deadline);
                 let shard = Rc::clone(&self.shard);
@@ -233,11 +272,14 @@ impl<R: Runtime> Site<R> {
         }
     }
 
-    fn serve(self: &Rc<Self>, conn: Conn, recheck: Option<(Duration, Arrival)>) {
+    fn serve(self: &Rc<Self>, conn: Conn, pass: Pass, recheck: Option<(Duration, Arrival)>) {
         let conn = Rc::new(conn);
         self.shard.enrol(&conn);
-        let id = conn.id();
-        let serving = conn.serve(Rc::clone(&self.shard));
+        let (id, shard) = (conn.id(), Rc::clone(&self.shard));
+        let serving = async move {
+            conn.serve(shard).await;
+            drop(pass);
+        };
         match recheck {
             None => self.spawn(serving),
             Some((interval, arrival)) => {

@@ -68,7 +68,7 @@ impl Arrival {
         self.peer
     }
 
-    /// Who the client is, as far as the proxies that stand between are trusted.
+    /// Who the client is, as far as the proxies that stand between are [trusted](crate::Proxies).
     pub fn client_addr(&self) -> IpAddr {
         self.client
     }

@@ -55,7 +55,8 @@ pub struct Grant {
     /// Which of the offered subprotocols is spoken; one that was not offered is left out. Browsers
     /// that offer some and are told none do not connect.
     pub subprotocol: Option<String>,
-    /// Who they are: what connections are counted by.
+    /// Who they are, for
+    /// [`NetLimits::connections_per_user`](crate::NetLimits::connections_per_user).
     pub user: Option<String>,
 }
 

@@ -30,8 +30,9 @@
 //!
 //! # Limits
 //!
-//! A request has [5 s](Timeouts), 16 KiB, 64 headers and a target of 4 KiB; at most 1,024 in each
-//! shard are being read. A WebSocket message has [`Limits::frame_bytes`](yroom::Limits); text is
+//! A request has [5 s](Timeouts), 16 KiB, 64 headers and a target of 4 KiB. How many are being read,
+//! and how many connections there are, of one address, of one user and in all, is said by [`NetLimits`].
+//! Web pages of other hosts are refused unless [`Origins`] says otherwise. A WebSocket message has [`Limits::frame_bytes`](yroom::Limits); text is
 //! closed with 1003. A peer of which nothing is heard for 25 s is pinged and has 10 s to answer. A
 //! connection that waits holds no buffers; what a slow one has not taken yet it shares with the others
 //! of its room. A panic in a store or an observer ends its shard, and the observer is
@@ -46,9 +47,13 @@ mod authorize;
 #[cfg(feature = "client")]
 pub mod client;
 mod conn;
+mod gate;
 mod http;
+mod limits;
 mod link;
 mod mailbox;
+mod origin;
+mod proxy;
 mod recheck;
 mod refusal;
 pub mod runtime;
@@ -66,6 +71,9 @@ pub use authorize::{Authorize, Grant};
     any(feature = "smol", feature = "tokio", feature = "async-std")
 ))]
 pub use client::connect;
+pub use limits::{Loopback, NetLimits};
+pub use origin::{InvalidOrigin, Origins};
+pub use proxy::{ForwardedIn, InvalidPrefix, IpPrefix, Proxies};
 pub use refusal::Refusal;
 pub use runtime::Runtime;
 pub use server::{Farewell, Notice, Running, Server, Stopper, Timeouts};

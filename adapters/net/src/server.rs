@@ -3,7 +3,11 @@
 use crate::accept::{Job, Site, before};
 use crate::arrival::Arrival;
 use crate::authorize::{Admit, Authorize, Door};
+use crate::gate::Gate;
+use crate::limits::NetLimits;
 use crate::mailbox::Mailbox;
+use crate::origin::Origins;
+use crate::proxy::Proxies;
 use crate::refusal::Refusal;
 use crate::runtime::Runtime;
 use crate::shard::{Parts, Shard};
@@ -96,6 +100,7 @@ pub struct Server<R> {
     timeouts: Timeouts,
     observer: Observer,
     door: Arc<dyn Door>,
+    gate: Gate,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -110,6 +115,7 @@ impl<R: Runtime> Server<R> {
             timeouts: Timeouts::default(),
             observer: Arc::new(|_| {}),
             door: Arc::new(Admit(|_: &Arrival| Ok(Access::FULL))),
+            gate: Gate::default(),
             runtime: PhantomData,
         }
     }
@@ -153,6 +159,27 @@ impl<R: Runtime> Server<R> {
         self.authorize(Admit(admit))
     }
 
+    /// How many connections there may be.
+    #[must_use]
+    pub fn net_limits(mut self, limits: NetLimits) -> Self {
+        self.gate.limits = limits;
+        self
+    }
+
+    /// Whose web pages may connect.
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.gate.origins = origins;
+        self
+    }
+
+    /// Which proxies are trusted to say who the client is.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.gate.proxies = proxies;
+        self
+    }
+
     /// Who is told what happens. Called on the shards' threads, in the middle of their work: it has
     /// to be quick.
     #[must_use]
@@ -187,6 +214,7 @@ impl<R: Runtime> Server<R> {
         let mailboxes: Arc<[_]> = (0..self.threads).map(|_| Mailbox::new()).collect();
         let mut running =
             Running { addr, mailboxes: Arc::clone(&mailboxes), threads: Vec::new(), store };
+        let gate = Arc::new(self.gate);
         let (started, starting) = mpsc::channel();
         let epoch = Instant::now();
         for index in 0..self.threads {
@@ -202,6 +230,7 @@ impl<R: Runtime> Server<R> {
                     observer: Arc::clone(&self.observer),
                     door: Arc::clone(&self.door),
                 },
+                gate: Arc::clone(&gate),
                 listener: listener.as_ref().map(TcpListener::try_clone).transpose()?,
                 mailboxes: Arc::clone(&mailboxes),
                 started: started.clone(),
@@ -349,6 +378,7 @@ struct Start {
     index: usize,
     config: Config,
     parts: Parts,
+    gate: Arc<Gate>,
     listener: Option<TcpListener>,
     mailboxes: Arc<[Mailbox<Job>]>,
     started: mpsc::Sender<io::Result<()>>,
@@ -382,7 +412,8 @@ impl Start {
         let listener = self.listener.map(|listener| runtime.listen(listener)).transpose()?;
         let drain_time = self.parts.timeouts.drain;
         let shard = Rc::new(Shard::new(self.config, self.parts));
-        let site = Site::new(runtime.clone(), Rc::clone(&shard), self.index, self.mailboxes);
+        let site =
+            Site::new(runtime.clone(), Rc::clone(&shard), self.gate, self.index, self.mailboxes);
         let site = Rc::new(site);
 
         site.spawn(Rc::clone(&shard).drain());

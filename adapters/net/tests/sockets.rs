@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::{
-    BINARY, CLOSE, Got, PATIENCE, PING, Peer, TEXT, ask, contains, frame, frame_head, request,
-    typing,
+    BINARY, CLOSE, Got, PATIENCE, PING, Peer, TEXT, ask, contains, eventually, frame, frame_head,
+    request, typing,
 };
 use yroom::{Access, Config, Event, Limits, RoomName, StoreFault, StoreFaultKind, StoreOp};
 use yroom_net::store::{MemoryStore, Reply, Store};
@@ -645,14 +645,6 @@ fn who_may_only_read_changes_nothing_and_who_may_nothing_gets_an_answer<R: Runti
     assert_eq!(ask(addr, request("/room").as_bytes()).0, 403);
     let (mut brief, _) = Peer::join(addr, "room?token=briefly");
     assert_eq!(brief.wait_for_close().0, 4401);
-}
-
-fn eventually(mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < until, "it did not come about");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// A memory store that outlives its server, and fails when it is told to.

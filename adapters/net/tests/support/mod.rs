@@ -251,3 +251,12 @@ pub(crate) fn varint(bytes: &mut Vec<u8>, mut value: u64) {
 pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
+
+/// Waits until something has come about.
+pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "it did not come about");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -73,6 +73,9 @@ pub(crate) enum Job {
     Join { stream: TcpStream, part: Vec<u8>, join: Join },
     /// To serve a WebSocket that somebody else has accepted.
     Upgraded { stream: Box<dyn Duplex + Send>, part: Vec<u8>, room: RoomName, access: Access },
+    /// To link a room with another server's.
+    #[cfg(feature = "client")]
+    Chain(Box<crate::chain::Upstream>),
     /// To let nobody in any more, and to end.
     Stop,
 }
@@ -226,6 +229,8 @@ impl<R: Runtime> Site<R> {
             Job::Upgraded { stream, part, room, access } => {
                 self.take_in(stream, part, &room, access);
             }
+            #[cfg(feature = "client")]
+            Job::Chain(upstream) => self.spawn(upstream.follow(Rc::clone(self))),
             Job::Stop => self.shard.stop(),
         }
     }

@@ -33,6 +33,17 @@ struct State {
     task: Option<Waker>,
     heard_at: Timestamp,
     pinged_at: Option<Timestamp>,
+    farewell: Option<Farewell>,
+}
+
+/// Who ended a connection that did not just break, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only who dialled asks"))]
+pub(crate) enum Farewell {
+    /// This side, in these words.
+    Ours(CloseCode, String),
+    /// The other side, with a code if it gave one.
+    Theirs(Option<CloseCode>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,6 +93,7 @@ impl Conn {
             task: None,
             heard_at: now,
             pinged_at: None,
+            farewell: None,
         };
         Self { id, state: RefCell::new(state) }
     }
@@ -132,9 +144,16 @@ impl Conn {
             return false;
         }
         state.link.close(code, reason);
+        state.farewell = Some(Farewell::Ours(code, reason.to_owned()));
         state.phase = Phase::Closing;
         state.wake();
         true
+    }
+
+    /// How it ended, if it did not just break.
+    #[cfg(feature = "client")]
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        self.state.borrow().farewell.clone()
     }
 
     /// Ends it now, closed or not.
@@ -248,12 +267,14 @@ impl Conn {
                 Incoming::Message(frame) => {
                     shard.input_at(now, Input::Frame { conn: self.id, frame });
                 }
-                Incoming::Close(_) if state.phase == Phase::Open => {
+                Incoming::Close(code) if state.phase == Phase::Open => {
+                    state.farewell = Some(Farewell::Theirs(code));
                     state.phase = Phase::Closing;
                     shard.leaves(self.id);
                 }
                 Incoming::Breach(Breach { code, reason }) if state.phase == Phase::Open => {
                     state.link.close(code, &reason);
+                    state.farewell = Some(Farewell::Ours(code, reason.clone()));
                     state.phase = Phase::Closing;
                     shard.leaves(self.id);
                     shard.notify(&Notice::Breach { code, reason: &reason });

@@ -38,12 +38,15 @@
 //! of its room. A panic in a store or an observer ends its shard, and the observer is
 //! [told](Notice::ShardFailed).
 //!
-//! The [`client`] keeps an application's `yrs::Doc` in sync with a room of a server.
+//! The [`client`] keeps an application's `yrs::Doc` in sync with a room of a server; a [`chain`] does
+//! that for a room.
 #![forbid(unsafe_code)]
 
 mod accept;
 mod arrival;
 mod authorize;
+#[cfg(feature = "client")]
+pub mod chain;
 #[cfg(feature = "client")]
 pub mod client;
 mod conn;

@@ -1,9 +1,11 @@
 //! One WebSocket, as a shard uses it: fed without flushing, polled, closed with a deadline.
 
-use crate::ws::{self, Decoder, Incoming, Opcode};
+use crate::ws::{self, Decoder, Incoming, Opcode, Side};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_io::{AsyncRead, AsyncWrite};
 use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -42,7 +44,7 @@ impl Scratch {
     }
 }
 
-/// The server's end of a WebSocket.
+/// One end of a WebSocket.
 pub(crate) struct Link {
     stream: Box<dyn Duplex>,
     decoder: Decoder,
@@ -71,24 +73,32 @@ enum End {
 pub(crate) struct Broken;
 
 impl Link {
-    /// A WebSocket on `stream`, of which `part` was read already. `preface` is written first.
+    /// The client's end of a WebSocket, its handshake done.
+    #[cfg(feature = "client")]
+    pub(crate) fn of_client(stream: Box<dyn Duplex>, limits: &Limits) -> Self {
+        let outbox = Outbox { masks: Some(Masks::default()), ..Outbox::default() };
+        let decoder = Decoder::new(Side::Client, limits.frame_bytes);
+        Self { stream, decoder, outbox, end: End::Open, heard: false }
+    }
+
+    /// The server's end of a WebSocket on `stream`. `preface` is written first.
     pub(crate) fn new(stream: Box<dyn Duplex>, preface: Vec<u8>, limits: &Limits) -> Self {
         let mut outbox = Outbox::default();
         if !preface.is_empty() {
             outbox.queue.push_back(Outgoing::Raw(preface.into()));
         }
-        let decoder = Decoder::new(limits.frame_bytes);
+        let decoder = Decoder::new(Side::Server, limits.frame_bytes);
         Self { stream, decoder, outbox, end: End::Open, heard: false }
     }
 
     /// Queues a message; it leaves with the next flush.
     pub(crate) fn feed(&mut self, message: Bytes) {
-        self.outbox.queue.push_back(Outgoing::Frame(Opcode::Binary, message));
+        self.outbox.push(Opcode::Binary, message);
     }
 
     /// Queues a ping.
     pub(crate) fn ping(&mut self) {
-        self.outbox.queue.push_back(Outgoing::Frame(Opcode::Ping, Bytes::new()));
+        self.outbox.push(Opcode::Ping, Bytes::new());
     }
 
     /// Whether anything waits to be flushed.
@@ -152,8 +162,7 @@ impl Link {
                     closed = true;
                     if self.end == End::Open {
                         let code = code.map(|code| Bytes::copy_from_slice(&code.0.to_be_bytes()));
-                        let answer = Outgoing::Frame(Opcode::Close, code.unwrap_or_default());
-                        self.outbox.queue.push_back(answer);
+                        self.outbox.push(Opcode::Close, code.unwrap_or_default());
                     }
                     self.end = End::Shaken;
                     true
@@ -180,7 +189,7 @@ impl Link {
         let mut payload = BytesMut::with_capacity(2 + cut);
         payload.put_u16(code.0);
         payload.put_slice(&reason.as_bytes()[..cut]);
-        self.outbox.queue.push_back(Outgoing::Frame(Opcode::Close, payload.freeze()));
+        self.outbox.push(Opcode::Close, payload.freeze());
         if self.end == End::Open {
             self.end = End::Shaking;
         }
@@ -232,6 +241,8 @@ struct Outbox {
     /// How much of the first one, header included, has been written.
     written: usize,
     flushed: usize,
+    /// At a client's end.
+    masks: Option<Masks>,
 }
 
 #[derive(Debug)]
@@ -239,35 +250,64 @@ enum Outgoing {
     /// What is no frame: the answer to the handshake.
     Raw(Bytes),
     Frame(Opcode, Bytes),
+    /// A client's frame, whole, and its payload's length.
+    Masked(Opcode, Bytes, usize),
+}
+
+/// A client's masks, none of which can be foretold (RFC 6455 §5.3): made of the keys that the system
+/// gives each process for its hash tables.
+#[derive(Debug, Default)]
+struct Masks {
+    keys: RandomState,
+    count: u64,
+}
+
+impl Masks {
+    fn next(&mut self) -> [u8; 4] {
+        self.count += 1;
+        (self.keys.hash_one(self.count) as u32).to_ne_bytes()
+    }
 }
 
 impl Outgoing {
     const fn len(&self) -> usize {
         match self {
-            Self::Raw(bytes) => bytes.len(),
+            Self::Raw(bytes) | Self::Masked(_, bytes, _) => bytes.len(),
             Self::Frame(_, payload) => ws::header_len(payload.len()) + payload.len(),
         }
     }
 
     const fn payload(&self) -> &Bytes {
         match self {
-            Self::Raw(payload) | Self::Frame(_, payload) => payload,
+            Self::Raw(payload) | Self::Frame(_, payload) | Self::Masked(_, payload, _) => payload,
         }
     }
 
     fn write_header(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Raw(_) => {}
+            Self::Raw(_) | Self::Masked(..) => {}
             Self::Frame(opcode, payload) => ws::write_header(*opcode, payload.len(), out),
         }
     }
 }
 
 impl Outbox {
+    fn push(&mut self, opcode: Opcode, payload: Bytes) {
+        self.queue.push_back(match &mut self.masks {
+            None => Outgoing::Frame(opcode, payload),
+            Some(masks) => {
+                let frame = ws::masked(opcode, &payload, masks.next());
+                Outgoing::Masked(opcode, frame, payload.len())
+            }
+        });
+    }
+
     fn pong(&mut self, payload: Bytes) {
-        let is_pong = |item: &&Outgoing| matches!(item, Outgoing::Frame(Opcode::Pong, _));
+        let is_pong = |item: &&Outgoing| {
+            matches!(item, Outgoing::Frame(Opcode::Pong, _) | Outgoing::Masked(Opcode::Pong, ..))
+        };
         if self.queue.iter().filter(is_pong).count() < WAITING_PONGS {
-            self.queue.push_back(Outgoing::Frame(Opcode::Pong, payload));
+            self.push(Opcode::Pong, payload);
         }
     }
 
@@ -327,9 +367,11 @@ impl Outbox {
                 break;
             }
             self.written -= len;
-            if let Outgoing::Frame(Opcode::Binary, payload) = first {
-                self.flushed += payload.len();
-            }
+            self.flushed += match first {
+                Outgoing::Frame(Opcode::Binary, payload) => payload.len(),
+                Outgoing::Masked(Opcode::Binary, _, payload) => *payload,
+                Outgoing::Frame(..) | Outgoing::Masked(..) | Outgoing::Raw(_) => 0,
+            };
             self.queue.pop_front();
         }
     }

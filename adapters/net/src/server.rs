@@ -51,6 +51,14 @@ pub enum Notice<'a> {
         /// Why.
         error: &'a io::Error,
     },
+    /// A chain stands otherwise than before; see [`Running::chain`].
+    #[cfg(feature = "client")]
+    Upstream {
+        /// Which room.
+        room: &'a RoomName,
+        /// How it stands now.
+        status: &'a crate::chain::ChainStatus,
+    },
     /// A thread panicked and its rooms are not served any more: what a store, an observer or this
     /// library did wrong. Its peers are cut off, nothing durable is lost, and the best that a program
     /// can do is to start anew.
@@ -303,6 +311,22 @@ impl Running {
     /// Where connections come in that the application's own HTTP server has accepted.
     pub fn entrance(&self) -> Entrance {
         Entrance::new(Arc::clone(&self.mailboxes))
+    }
+
+    /// Has a room follow the room at `url` of another server, and that one this, for as long as the
+    /// [`Chain`](crate::chain::Chain) is kept.
+    #[cfg(feature = "client")]
+    pub fn chain(
+        &self,
+        room: RoomName,
+        url: &str,
+        options: crate::chain::ChainOptions,
+    ) -> Result<crate::chain::Chain, crate::chain::InvalidAddress> {
+        let (chain, upstream) = crate::chain::Chain::new(room, url, options)?;
+        let home = &self.mailboxes[shard_of(upstream.room(), self.mailboxes.len())];
+        // A shard that has ended drops it, and so says that it has stopped.
+        let _ = home.push(Job::Chain(upstream));
+        Ok(chain)
     }
 
     /// What ends it from elsewhere: from a signal handler's thread, say.

@@ -198,6 +198,12 @@ impl Shard {
         self.dirty.raise();
     }
 
+    /// Whether it lets anybody in.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_serving(&self) -> bool {
+        self.phase.get() == Phase::Serving
+    }
+
     /// It cannot go on.
     pub(crate) fn fail(&self) {
         self.phase.set(Phase::Failed);

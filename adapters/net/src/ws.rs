@@ -1,4 +1,4 @@
-//! The server's side of a WebSocket's framing (RFC 6455), without I/O: bytes in, frames out.
+//! A WebSocket's framing (RFC 6455), without I/O: bytes in, frames out.
 //!
 //! Its own, because what a connection holds while nothing moves is what a server's memory is. A
 //! [`Decoder`] works in a buffer that all connections of a thread share and keeps only the part of a
@@ -25,7 +25,15 @@ pub(crate) enum Opcode {
     Pong = 10,
 }
 
-/// What a client sent.
+/// Which end of a WebSocket this is: a client masks what it sends, a server does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Server,
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only servers then"))]
+    Client,
+}
+
+/// What the other side sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     /// A whole binary message.
@@ -45,9 +53,10 @@ pub(crate) struct Breach {
     pub(crate) reason: String,
 }
 
-/// Takes a client's bytes apart.
+/// Takes the other side's bytes apart.
 #[derive(Debug)]
 pub(crate) struct Decoder {
+    side: Side,
     /// The beginning of a frame whose end has not come. Empty, it has no memory.
     partial: BytesMut,
     /// The fragments of a message, if it is sent in such.
@@ -75,9 +84,9 @@ enum Kind {
 }
 
 impl Decoder {
-    /// A decoder of messages of at most `limit` bytes.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { partial: BytesMut::new(), message: None, limit }
+    /// A decoder at this end, of messages of at most `limit` bytes.
+    pub(crate) fn new(side: Side, limit: usize) -> Self {
+        Self { side, partial: BytesMut::new(), message: None, limit }
     }
 
     /// Decodes what has come; false after a breach. The bytes are unmasked in place.
@@ -99,8 +108,13 @@ impl Decoder {
         let Some(header) = self.header(&self.partial)? else {
             // A byte at a time, as the header's own length is not known: these are 13 at most.
             self.partial.extend_from_slice(&bytes[..1]);
-            // Refused by its header alone, before its payload is awaited.
-            self.header(&self.partial)?;
+            // Refused by its header alone, before its payload is awaited, which may be none.
+            if let Some(header) = self.header(&self.partial)?
+                && header.payload == 0
+            {
+                self.partial = BytesMut::new();
+                self.take_frame(header, Bytes::new(), out)?;
+            }
             return Ok(1);
         };
         let end = header.len + header.payload;
@@ -108,7 +122,7 @@ impl Decoder {
         self.partial.extend_from_slice(&bytes[..taken]);
         if self.partial.len() == end {
             let mut frame = std::mem::take(&mut self.partial);
-            unmask(&mut frame[header.len..], header.mask);
+            self.unmask(&mut frame[header.len..], header.mask);
             let payload = frame.freeze().slice(header.len..);
             self.take_frame(header, payload, out)?;
         }
@@ -125,7 +139,7 @@ impl Decoder {
                 Ok(Some(header)) if bytes.len() - end - header.len >= header.payload => {
                     let start = end + header.len;
                     end = start + header.payload;
-                    unmask(&mut bytes[start..end], header.mask);
+                    self.unmask(&mut bytes[start..end], header.mask);
                 }
                 Ok(_) => break,
                 Err(found) => {
@@ -187,14 +201,23 @@ impl Decoder {
         Ok(())
     }
 
+    fn unmask(&self, payload: &mut [u8], mask: [u8; 4]) {
+        match self.side {
+            Side::Server => apply_mask(payload, mask),
+            Side::Client => {}
+        }
+    }
+
     /// Reads a header, if it has come whole, and judges it.
     fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Breach> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         if first & 0x70 != 0 {
             return Err(protocol("a reserved bit is set"));
         }
-        if second & 0x80 == 0 {
-            return Err(protocol("a frame is not masked"));
+        match (self.side, second & 0x80 != 0) {
+            (Side::Server, false) => return Err(protocol("a frame is not masked")),
+            (Side::Client, true) => return Err(protocol("a frame is masked")),
+            (Side::Server, true) | (Side::Client, false) => {}
         }
         let last = first & 0x80 != 0;
         let kind = match first & 0x0f {
@@ -233,8 +256,13 @@ impl Decoder {
         if payload > self.limit.saturating_sub(gathered) as u64 {
             return Err(too_big(self.limit));
         }
-        let Some(&mask) = rest[extended..].first_chunk::<4>() else { return Ok(None) };
-        let len = 2 + extended + 4;
+        let (mask, len) = match self.side {
+            Side::Server => match rest[extended..].first_chunk::<4>() {
+                Some(&mask) => (mask, 2 + extended + 4),
+                None => return Ok(None),
+            },
+            Side::Client => ([0; 4], 2 + extended),
+        };
         debug_assert!(len <= HEADER_BYTES);
         Ok(Some(Header { last, kind, mask, len, payload: payload as usize }))
     }
@@ -256,6 +284,19 @@ pub(crate) fn write_header(opcode: Opcode, payload: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// A whole frame of a client: a copy, as each frame has a mask of its own.
+#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only servers then"))]
+pub(crate) fn masked(opcode: Opcode, payload: &[u8], mask: [u8; 4]) -> Bytes {
+    let mut frame = Vec::with_capacity(HEADER_BYTES + payload.len());
+    write_header(opcode, payload.len(), &mut frame);
+    frame[1] |= 0x80;
+    frame.extend(mask);
+    let start = frame.len();
+    frame.extend_from_slice(payload);
+    apply_mask(&mut frame[start..], mask);
+    frame.into()
+}
+
 /// How long [`write_header`]'s is.
 pub(crate) const fn header_len(payload: usize) -> usize {
     match payload {
@@ -265,8 +306,8 @@ pub(crate) const fn header_len(payload: usize) -> usize {
     }
 }
 
-/// Takes the mask off, eight bytes at a time.
-fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
+/// Puts the mask on or takes it off, eight bytes at a time.
+fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let (chunks, rest) = bytes.as_chunks_mut::<8>();
@@ -323,7 +364,7 @@ mod tests {
     }
 
     fn decode(pieces: &mut [Vec<u8>], limit: usize) -> Vec<Incoming> {
-        let (mut decoder, mut out) = (Decoder::new(limit), Vec::new());
+        let (mut decoder, mut out) = (Decoder::new(Side::Server, limit), Vec::new());
         for piece in pieces {
             decoder.decode(piece, &mut out);
             if matches!(out.last(), Some(Incoming::Breach(_))) {
@@ -367,7 +408,7 @@ mod tests {
 
     #[test]
     fn what_is_decoded_leaves_no_memory_behind() {
-        let (mut decoder, mut out) = (Decoder::new(1 << 20), Vec::new());
+        let (mut decoder, mut out) = (Decoder::new(Side::Server, 1 << 20), Vec::new());
         let mut bytes = frame(0x82, &vec![7; 500_000]);
         let (head, tail) = bytes.split_at_mut(100_000);
         decoder.decode(head, &mut out);
@@ -385,7 +426,7 @@ mod tests {
             (state >> 33) as usize % below
         };
         for _ in 0..20_000 {
-            let (mut decoder, mut out) = (Decoder::new(2_000), Vec::new());
+            let (mut decoder, mut out) = (Decoder::new(Side::Server, 2_000), Vec::new());
             let mut fed = 0;
             for _ in 0..random(8) {
                 // Now and then the beginning of a frame that could be good, and then anything.
@@ -405,6 +446,46 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_empty_frame_is_there_when_its_last_byte_is() {
+        for side in [Side::Server, Side::Client] {
+            let bytes = match side {
+                Side::Server => frame(0x89, b""),
+                Side::Client => vec![0x89, 0],
+            };
+            let (mut decoder, mut out) = (Decoder::new(side, 1000), Vec::new());
+            for mut byte in bytes.chunks(1).map(<[u8]>::to_vec) {
+                assert!(out.is_empty(), "{side:?}");
+                decoder.decode(&mut byte, &mut out);
+            }
+            assert_eq!(out, [Incoming::Ping(Bytes::new())], "{side:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_sends_a_server_reads_and_the_other_way_round() {
+        for len in [0, 5, 125, 126, 65_535, 65_536] {
+            let payload = vec![7; len];
+            let mut sent = masked(Opcode::Binary, &payload, MASK).to_vec();
+            let (mut server, mut out) = (Decoder::new(Side::Server, 1 << 20), Vec::new());
+            server.decode(&mut sent, &mut out);
+            assert_eq!(out, [Incoming::Message(payload.clone().into())], "{len}");
+            let mut answer = Vec::new();
+            write_header(Opcode::Binary, len, &mut answer);
+            answer.extend_from_slice(&payload);
+            for size in [1, 7, answer.len()] {
+                let (mut client, mut out) = (Decoder::new(Side::Client, 1 << 20), Vec::new());
+                for mut piece in answer.chunks(size).map(<[u8]>::to_vec) {
+                    client.decode(&mut piece, &mut out);
+                }
+                assert_eq!(out, [Incoming::Message(payload.clone().into())], "{len} by {size}");
+            }
+        }
+        let (mut client, mut out) = (Decoder::new(Side::Client, 1000), Vec::new());
+        client.decode(&mut frame(0x82, b"masked"), &mut out);
+        assert!(matches!(&out[..], [Incoming::Breach(_)]), "{out:?}");
     }
 
     #[test]

@@ -2,40 +2,26 @@
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![cfg(feature = "client")]
 
-use std::future::Future;
+#[path = "support/programs.rs"]
+mod programs;
+#[macro_use]
+#[path = "support/suite.rs"]
+mod suite;
+
+use programs::{Program, quick, serve, start, wait, wait_for};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
-use yroom::{Config, RoomName};
+use yroom::RoomName;
+use yroom_net::Runtime;
 use yroom_net::client::{
     Client, Confirmation, ConnectError, Credentials, Options, Phase, Session, StopReason,
 };
 use yroom_net::store::MemoryStore;
-use yroom_net::{Running, Runtime, Server};
 use yrs::{Doc, GetString, Map, Text, Transact};
-
-macro_rules! suite {
-    ($runtime:ident, $feature:literal, $type:ident: $($test:ident)*) => {
-        #[cfg(feature = $feature)]
-        mod $runtime {
-            $(
-                #[test]
-                fn $test() {
-                    super::$test::<yroom_net::runtime::$type>();
-                }
-            )*
-        }
-    };
-    ($($test:ident)*) => {
-        suite!(tokio, "tokio", Tokio: $($test)*);
-        suite!(smol, "smol", Smol: $($test)*);
-        suite!(async_std, "async-std", AsyncStd: $($test)*);
-    };
-}
 
 suite! {
     two_programs_edit_one_document
@@ -51,95 +37,6 @@ suite! {
     a_url_without_a_room_is_refused_at_once
     many_sessions_share_a_thread
     a_document_with_two_sessions_links_two_servers
-}
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits for a future on this thread, with no runtime at all.
-fn wait<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = std::pin::pin!(future);
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return output;
-        }
-        assert!(Instant::now() < end, "it takes too long");
-        thread::park_timeout(PATIENCE);
-    }
-}
-
-fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "it takes too long: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn serve<R: Runtime>(store: &MemoryStore, addr: &str) -> Running {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let server = Server::<R>::new(Config::default()).threads(1).store(Arc::new(store.clone()));
-        match server.bind(addr) {
-            Ok(running) => return running,
-            // The port of the server before may not be free yet.
-            Err(error) => assert!(Instant::now() < end, "{error}"),
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn start<R: Runtime>() -> Running {
-    serve::<R>(&MemoryStore::new(), "127.0.0.1:0")
-}
-
-struct Program<R> {
-    doc: Doc,
-    session: Session,
-    _client: Client<R>,
-}
-
-impl<R: Runtime> Program<R> {
-    fn start(addr: SocketAddr, options: Options) -> Self {
-        let doc = Doc::new();
-        let client = Client::<R>::start().unwrap();
-        let session = client.connect(&format!("ws://{addr}/room"), &doc, options).unwrap();
-        Self { doc, session, _client: client }
-    }
-
-    fn synced(addr: SocketAddr) -> Self {
-        let program = Self::start(addr, quick());
-        wait(program.session.synced()).unwrap();
-        program
-    }
-
-    fn push(&self, text: &str) {
-        let notes = self.doc.get_or_insert_text("text");
-        notes.push(&mut self.doc.transact_mut(), text);
-    }
-
-    fn text(&self) -> String {
-        let notes = self.doc.get_or_insert_text("text");
-        notes.get_string(&self.doc.transact())
-    }
-}
-
-/// Comes back sooner than a program that cares for its server.
-fn quick() -> Options {
-    let spread = Duration::from_millis(200);
-    let config = yroom::provider::Config {
-        spread,
-        retry_at_most: spread,
-        ..yroom::provider::Config::default()
-    };
-    Options::default().config(config)
 }
 
 fn two_programs_edit_one_document<R: Runtime>() {

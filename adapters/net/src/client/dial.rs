@@ -1,7 +1,8 @@
 //! From a URL to an open WebSocket.
 
 use super::options::{Credentials, Options};
-use super::socket::{Duplex, Socket};
+use super::socket::Socket;
+use crate::link::Duplex;
 use crate::mailbox::Mailbox;
 use crate::runtime::Runtime;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
@@ -31,7 +32,7 @@ impl std::error::Error for InvalidAddress {}
 
 /// Where a room is.
 #[derive(Clone, Debug)]
-pub(super) struct Address {
+pub(crate) struct Address {
     url: String,
     host: String,
     port: u16,
@@ -46,23 +47,23 @@ enum Transport {
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) reason: String,
-    pub(super) outlook: Outlook,
+pub(crate) struct Failure {
+    pub(crate) reason: String,
+    pub(crate) outlook: Outlook,
 }
 
 impl Failure {
-    fn transient(what: &str, error: impl fmt::Display) -> Self {
+    pub(crate) fn transient(what: &str, error: impl fmt::Display) -> Self {
         Self { reason: format!("{what}: {error}"), outlook: Outlook::Transient }
     }
 
-    fn permanent(reason: impl Into<String>) -> Self {
+    pub(crate) fn permanent(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), outlook: Outlook::Permanent }
     }
 }
 
 impl Address {
-    pub(super) fn parse(url: &str) -> Result<Self, InvalidAddress> {
+    pub(crate) fn parse(url: &str) -> Result<Self, InvalidAddress> {
         let invalid = |why: &dyn fmt::Display| InvalidAddress(format!("{url:?}: {why}"));
         let uri: Uri = url.parse().map_err(|error| invalid(&error))?;
         let (transport, port) = match uri.scheme_str() {
@@ -107,6 +108,16 @@ pub(super) async fn dial<R: Runtime>(
     options: Options,
     limits: Limits,
 ) -> Result<Socket, Failure> {
+    let (stream, request) = approach(&runtime, &address, &options).await?;
+    Socket::open(stream, request, &limits).await.map_err(refusal)
+}
+
+/// A connection to the server, encrypted if it is to be, and what to ask for on it.
+pub(crate) async fn approach<R: Runtime>(
+    runtime: &R,
+    address: &Address,
+    options: &Options,
+) -> Result<(Box<dyn Duplex>, Request), Failure> {
     let credentials = match &options.credentials {
         Some(provide) => {
             provide().await.map_err(|error| Failure::transient("no credentials", error))?
@@ -114,17 +125,17 @@ pub(super) async fn dial<R: Runtime>(
         None => Credentials::default(),
     };
     let request = address.request(&credentials)?;
-    let stream = reach(&runtime, &address).await?;
+    let stream = reach(runtime, address).await?;
     // Small edits are to leave at once; a socket that cannot be told so works all the same.
     let _ = R::set_nodelay(&stream);
     let stream: Box<dyn Duplex> = match address.transport {
         Transport::Plain => Box::new(stream),
         #[cfg(feature = "tls")]
-        Transport::Tls => super::tls::wrap(Box::new(stream), &address.host, &options).await?,
+        Transport::Tls => super::tls::wrap(Box::new(stream), &address.host, options).await?,
         #[cfg(not(feature = "tls"))]
         Transport::Tls => return Err(Failure::permanent("wss needs the feature `tls`")),
     };
-    Socket::open(stream, request, &limits).await.map_err(refusal)
+    Ok((stream, request))
 }
 
 /// A connection to the first of the host's addresses that answers.
@@ -160,17 +171,21 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 fn refusal(error: Error) -> Failure {
     match error {
         Error::Http(response) => {
-            let status = response.status();
-            let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-            let body = body.lines().next().unwrap_or_default().chars().take(200);
-            let reason = format!("HTTP {}: {}", status.as_u16(), body.collect::<String>());
-            // Too early, too often, timed out: the others of 4xx stay what they are.
-            let transient = !status.is_client_error() || matches!(status.as_u16(), 408 | 425 | 429);
-            let outlook = if transient { Outlook::Transient } else { Outlook::Permanent };
-            Failure { reason, outlook }
+            let body = response.body().as_deref().unwrap_or_default();
+            refused(response.status().as_u16(), body)
         }
         error => Failure::transient("the WebSocket handshake", error),
     }
+}
+
+/// What an answer that is not 101 says of the next attempt.
+pub(crate) fn refused(status: u16, body: &[u8]) -> Failure {
+    let body = String::from_utf8_lossy(body);
+    let words: String = body.lines().next().unwrap_or_default().chars().take(200).collect();
+    // Too early, too often, timed out: the others of 4xx stay what they are.
+    let permanent = (400..500).contains(&status) && !matches!(status, 408 | 425 | 429);
+    let outlook = if permanent { Outlook::Permanent } else { Outlook::Transient };
+    Failure { reason: format!("HTTP {status}: {words}"), outlook }
 }
 
 #[cfg(feature = "tls")]

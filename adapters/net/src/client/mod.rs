@@ -21,7 +21,7 @@
 //! # }
 //! ```
 
-mod dial;
+pub(crate) mod dial;
 mod drive;
 mod options;
 mod session;

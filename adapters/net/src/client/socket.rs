@@ -1,5 +1,6 @@
 //! A client's end of a WebSocket: fed without flushing, polled, closed with a deadline.
 
+use crate::link::Duplex;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::error::{CapacityError, Error};
 use async_tungstenite::tungstenite::handshake::client::Request;
@@ -20,10 +21,6 @@ const READ_BYTES: usize = 8 << 10;
 const WRITE_BYTES: usize = 64 << 10;
 /// What a close frame's reason may have (RFC 6455 §5.5).
 const REASON_BYTES: usize = 123;
-
-/// A byte stream in both directions.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
 pub(super) struct Socket {
     stream: WebSocketStream<Heard>,

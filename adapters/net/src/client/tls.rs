@@ -2,7 +2,7 @@
 
 use super::dial::{Failure, tls_failure};
 use super::options::Options;
-use super::socket::Duplex;
+use crate::link::Duplex;
 use futures_rustls::TlsConnector;
 use futures_rustls::rustls::pki_types::ServerName;
 use futures_rustls::rustls::{ClientConfig, RootCertStore, crypto};

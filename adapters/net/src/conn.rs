@@ -38,7 +38,6 @@ struct State {
 
 /// Who ended a connection that did not just break, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only who dialled asks"))]
 pub(crate) enum Farewell {
     /// This side, in these words.
     Ours(CloseCode, String),

@@ -270,7 +270,7 @@ impl<R: Runtime> fmt::Debug for Server<R> {
 /// A server that runs; dropped, it shuts down.
 pub struct Running {
     addr: SocketAddr,
-    mailboxes: Arc<[Mailbox<Job>]>,
+    pub(crate) mailboxes: Arc<[Mailbox<Job>]>,
     threads: Vec<JoinHandle<Farewell>>,
     store: Arc<dyn Store>,
 }
@@ -311,22 +311,6 @@ impl Running {
     /// Where connections come in that the application's own HTTP server has accepted.
     pub fn entrance(&self) -> Entrance {
         Entrance::new(Arc::clone(&self.mailboxes))
-    }
-
-    /// Has a room follow the room at `url` of another server, and that one this, for as long as the
-    /// [`Chain`](crate::chain::Chain) is kept.
-    #[cfg(feature = "client")]
-    pub fn chain(
-        &self,
-        room: RoomName,
-        url: &str,
-        options: crate::chain::ChainOptions,
-    ) -> Result<crate::chain::Chain, crate::chain::InvalidAddress> {
-        let (chain, upstream) = crate::chain::Chain::new(room, url, options)?;
-        let home = &self.mailboxes[shard_of(upstream.room(), self.mailboxes.len())];
-        // A shard that has ended drops it, and so says that it has stopped.
-        let _ = home.push(Job::Chain(upstream));
-        Ok(chain)
     }
 
     /// What ends it from elsewhere: from a signal handler's thread, say.

@@ -285,7 +285,6 @@ pub(crate) fn write_header(opcode: Opcode, payload: usize, out: &mut Vec<u8>) {
 }
 
 /// A whole frame of a client: a copy, as each frame has a mask of its own.
-#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only servers then"))]
 pub(crate) fn masked(opcode: Opcode, payload: &[u8], mask: [u8; 4]) -> Bytes {
     let mut frame = Vec::with_capacity(HEADER_BYTES + payload.len());
     write_header(opcode, payload.len(), &mut frame);

@@ -42,10 +42,6 @@ impl Upstream {
         Self { room, address, options, shared }
     }
 
-    pub(crate) const fn room(&self) -> &RoomName {
-        &self.room
-    }
-
     /// Links the room, again and again, until nobody wants it or it cannot be.
     pub(crate) async fn follow<R: Runtime>(self: Box<Self>, site: Rc<Site<R>>) {
         let mut attempts = 0;
@@ -82,7 +78,7 @@ impl Upstream {
             None => return Failure::transient("connecting", "given up"),
         };
         let shard = &site.shard;
-        let id = match shard.open(&self.room, self.options.access) {
+        let id = match shard.open(&self.room, self.options.access.clone()) {
             Ok(id) => id,
             Err(reject) => return Failure::transient("the room here", reject),
         };

@@ -54,8 +54,10 @@ pub use crate::client::{Credentials, InvalidAddress};
 pub(crate) use follow::Upstream;
 pub use shared::{ChainPhase, ChainStatus, ChainStopped};
 
+use crate::accept::{Job, shard_of};
 use crate::client::Options;
 use crate::client::dial::Address;
+use crate::server::Running;
 use shared::Shared;
 use std::fmt;
 use std::future::Future;
@@ -64,23 +66,31 @@ use std::sync::Arc;
 use std::time::Duration;
 use yroom::{Access, RoomName};
 
+impl Running {
+    /// Has a room follow the room at `url` of another server, and that one this, for as long as the
+    /// [`Chain`] is kept.
+    pub fn chain(
+        &self,
+        room: RoomName,
+        url: &str,
+        options: ChainOptions,
+    ) -> Result<Chain, InvalidAddress> {
+        let address = Address::parse(url)?;
+        let home = &self.mailboxes[shard_of(&room, self.mailboxes.len())];
+        let shared = Arc::new(Shared::default());
+        let upstream = Upstream::new(room, address, options, Arc::clone(&shared));
+        // A shard that has ended drops it, and so says that it has stopped.
+        let _ = home.push(Job::Chain(Box::new(upstream)));
+        Ok(Chain { shared })
+    }
+}
+
 /// A room's link with an upstream server. Dropped, the link is closed and made no more.
 pub struct Chain {
     shared: Arc<Shared>,
 }
 
 impl Chain {
-    pub(crate) fn new(
-        room: RoomName,
-        url: &str,
-        options: ChainOptions,
-    ) -> Result<(Self, Box<Upstream>), InvalidAddress> {
-        let address = Address::parse(url)?;
-        let shared = Arc::new(Shared::default());
-        let upstream = Upstream::new(room, address, options, Arc::clone(&shared));
-        Ok((Self { shared }, Box::new(upstream)))
-    }
-
     /// How it stands.
     pub fn status(&self) -> ChainStatus {
         self.shared.status()

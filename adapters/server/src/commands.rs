@@ -1,5 +1,6 @@
 //! What the program does besides serving: the subcommands.
 
+use crate::auth::mint;
 use crate::options::{Options, StoreKind};
 use crate::{check, export, import};
 use clap::Subcommand;
@@ -20,6 +21,10 @@ pub(crate) enum Command {
     Export(export::Args),
     /// Reads everything in a data directory and says what is damaged; changes nothing.
     Check(check::Args),
+    /// Prints a token that lets somebody into a room, for development.
+    Token(mint::TokenArgs),
+    /// Writes a new secret, for --auth-key and for `yroom token`.
+    Keygen(mint::KeygenArgs),
 }
 
 /// Whether everything went well, or what is to be said at the end.
@@ -28,6 +33,8 @@ pub(crate) fn run(command: &Command, options: &Options) -> Result<ExitCode, Stri
         Command::Import(args) => import::run(args, options),
         Command::Export(args) => export::run(args, options),
         Command::Check(args) => check::run(args),
+        Command::Token(args) => mint::token(args),
+        Command::Keygen(args) => mint::keygen(args),
     }
 }
 

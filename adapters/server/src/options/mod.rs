@@ -1,6 +1,10 @@
 //! The command line and the environment.
 
+mod auth;
+pub(crate) mod units;
+
 use crate::commands::Command;
+pub(crate) use auth::AuthOptions;
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -64,6 +68,9 @@ pub(crate) struct Options {
     /// How long to wait at the end for everything to be stored.
     #[arg(long, env = "YROOM_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain_timeout: u64,
+
+    #[command(flatten)]
+    pub(crate) auth: AuthOptions,
 }
 
 /// The stores that there are.

@@ -1,0 +1,50 @@
+//! Who may come in.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Who may come in. Without any of this the server is for this machine only.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Who may come in")]
+pub(crate) struct AuthOptions {
+    /// Lets in who has a token (a JWT) that this key verifies: a public key in PEM (RS256, ES256,
+    /// EdDSA) or a secret of at least 32 bytes (HS256). SIGHUP reads it anew.
+    #[arg(long, env = "YROOM_AUTH_KEY", value_name = "FILE", conflicts_with = "auth_jwks")]
+    pub(crate) auth_key: Option<PathBuf>,
+
+    /// The same with a JSON Web Key Set, of which a token names its key (`kid`).
+    #[arg(long, env = "YROOM_AUTH_JWKS", value_name = "FILE")]
+    pub(crate) auth_jwks: Option<PathBuf>,
+
+    /// Tokens must be for this audience (`aud`), or one of several. Without, tokens that name one are
+    /// refused.
+    #[arg(long, env = "YROOM_AUTH_AUDIENCE", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) auth_audience: Vec<String>,
+
+    /// Tokens must be from this issuer (`iss`).
+    #[arg(long, env = "YROOM_AUTH_ISSUER", value_name = "NAME")]
+    pub(crate) auth_issuer: Option<String>,
+
+    /// By how much the clocks of who makes tokens and this one may differ.
+    #[arg(long, env = "YROOM_AUTH_LEEWAY", value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) auth_leeway: u64,
+
+    /// Takes tokens that never expire, too.
+    #[arg(long, env = "YROOM_AUTH_ALLOW_NO_EXPIRY")]
+    pub(crate) auth_allow_no_expiry: bool,
+
+    /// Lets everybody in who reaches --listen, from other machines, too.
+    #[arg(
+        long,
+        env = "YROOM_ALLOW_ANONYMOUS",
+        conflicts_with_all = ["auth_key", "auth_jwks"]
+    )]
+    pub(crate) allow_anonymous: bool,
+}
+
+impl AuthOptions {
+    /// Whether tokens are asked for.
+    pub(crate) const fn is_configured(&self) -> bool {
+        self.auth_key.is_some() || self.auth_jwks.is_some()
+    }
+}

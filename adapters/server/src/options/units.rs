@@ -1,0 +1,62 @@
+//! Sizes and spans of time as people write them.
+
+use std::time::Duration;
+
+/// A span: a number and `s`, `m`, `h` or `d`.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        _ => return Err("a number and a unit are wanted: 90s, 15m, 1h, 7d".to_owned()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| "no whole number".to_owned())?;
+    match number.checked_mul(unit) {
+        // A hundred years.
+        Some(seconds @ 1..=3_155_760_000) => Ok(Duration::from_secs(seconds)),
+        _ => Err("from a second to a hundred years".to_owned()),
+    }
+}
+
+/// A size: a number of bytes, or of `KiB`, `MiB` or `GiB`.
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit: usize = match unit.trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("a number and a unit are wanted: 65536, 64KiB, 16MiB, 1GiB".to_owned()),
+    };
+    let number: usize = number.parse().map_err(|_| "no whole number".to_owned())?;
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_number_and_a_unit() {
+        assert_eq!(span("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(span("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(span("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(span("7d"), Ok(Duration::from_secs(604_800)));
+        for text in ["", "1", "h", "0h", "-1h", "1.5h", "1 h", "1H", "é", "99999999999999d"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_a_number_and_perhaps_a_unit() {
+        assert_eq!(bytes("65536"), Ok(65536));
+        assert_eq!(bytes("64KiB"), Ok(65536));
+        assert_eq!(bytes("16 MiB"), Ok(16 << 20));
+        assert_eq!(bytes("1GiB"), Ok(1 << 30));
+        for text in ["", "0", "-1", "1k", "1MB", "MiB", "1.5MiB", "99999999999999999999", "99999999999GiB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,21 +1,32 @@
 //! What the program says on stderr: what an operator has to know, and no content, names of users or
 //! tokens.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use yroom::Event;
 use yroom_net::Notice;
 
-/// Lines about single peers, which peers can bring about at will, are limited to this many …
+/// Lines about single peers, which peers can bring about at will, are limited to this many of each
+/// kind …
 const LINES: u32 = 20;
-/// … in this time; how many were left out is said then.
+/// … in this time; how many were left out is said with the next one.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Writes notices, those that peers can cause at a bounded rate.
 #[derive(Debug)]
 pub(crate) struct Log {
-    window: Mutex<Window>,
+    windows: Mutex<BTreeMap<Kind, Window>>,
+}
+
+/// What a line is about: one kind does not crowd out another. There are as many as status and close
+/// codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Refused(u16),
+    Closed(u16),
+    AcceptFailed,
 }
 
 #[derive(Debug)]
@@ -26,24 +37,24 @@ struct Window {
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self { window: Mutex::new(Window { since: Instant::now(), lines: 0 }) }
+        Self { windows: Mutex::default() }
     }
 
     pub(crate) fn write(&self, notice: &Notice<'_>) {
         match notice {
             Notice::Engine(event) => self.write_event(event),
             Notice::Refused { refusal } => {
-                self.bounded(format_args!(
-                    "refused with {}: {}",
-                    refusal.status(),
-                    refusal.sentence()
-                ));
+                let (status, sentence) = (refusal.status(), refusal.sentence());
+                let what = format_args!("refused with {status}: {sentence}");
+                self.bounded(Kind::Refused(status), what);
             }
             Notice::Breach { code, reason } => {
-                self.bounded(format_args!("closed a peer with {code}: {reason}"));
+                let what = format_args!("closed a peer with {code}: {reason}");
+                self.bounded(Kind::Closed(code.0), what);
             }
             Notice::AcceptFailed { error } => {
-                self.bounded(format_args!("cannot accept a connection: {error}"));
+                let what = format_args!("cannot accept a connection: {error}");
+                self.bounded(Kind::AcceptFailed, what);
             }
             Notice::ShardFailed { shard } => line(format_args!("thread {shard} failed")),
             _ => {}
@@ -60,26 +71,25 @@ impl Log {
                 line(format_args!("{room:?} closed with {unsaved} updates not stored"));
             }
             Event::PeerFaulted { conn, fault, .. } => {
-                self.bounded(format_args!(
-                    "closed {conn:?} with {}: {fault}",
-                    fault.kind.close_code()
-                ));
+                let code = fault.kind.close_code();
+                let what = format_args!("closed {conn:?} with {code}: {fault}");
+                self.bounded(Kind::Closed(code.0), what);
             }
             _ => {}
         }
     }
 
-    /// Writes a line, unless there were too many lately.
-    fn bounded(&self, what: impl Display) {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.since.elapsed() >= WINDOW {
-            if window.lines > LINES {
-                line(format_args!(
-                    "{} more lines of this kind were left out",
-                    window.lines - LINES
-                ));
+    /// Writes a line, unless there were too many of its kind lately.
+    fn bounded(&self, kind: Kind, what: impl Display) {
+        let now = Instant::now();
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = windows.entry(kind).or_insert(Window { since: now, lines: 0 });
+        if now.duration_since(window.since) >= WINDOW {
+            let left_out = window.lines.saturating_sub(LINES);
+            if left_out > 0 {
+                line(format_args!("{left_out} more lines of this kind were left out:"));
             }
-            *window = Window { since: Instant::now(), lines: 0 };
+            *window = Window { since: now, lines: 0 };
         }
         window.lines += 1;
         if window.lines <= LINES {

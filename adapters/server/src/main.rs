@@ -1,6 +1,7 @@
 //! The `yroom` program: serves Yjs documents over WebSocket, and remembers them.
 #![forbid(unsafe_code)]
 
+mod auth;
 mod check;
 mod commands;
 mod export;
@@ -8,10 +9,11 @@ mod import;
 mod log;
 mod options;
 
+use auth::{Gatekeeper, Open};
 use clap::Parser;
 use log::Log;
-use options::{Options, StoreKind};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use options::{AuthOptions, Options, StoreKind};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -56,9 +58,14 @@ enum End {
 fn run(options: &Options) -> Result<Farewell, String> {
     raise_file_limit();
     let (ends, end) = mpsc::channel();
-    catch_signals(ends.clone())?;
-    let running = start(options, ends)?;
+    let gatekeeper = Gatekeeper::new(&options.auth)?;
+    options.check_exposure()?;
+    catch_signals(ends.clone(), options.auth.clone(), gatekeeper.clone())?;
+    let running = start(options, gatekeeper.clone(), ends)?;
     println!("yroom listens on ws://{}", running.local_addr());
+    if gatekeeper.is_none() {
+        warn_of_open_doors(options);
+    }
     match end.recv() {
         Ok(End::Signal) | Err(mpsc::RecvError) => {}
         Ok(End::Failure { shard }) => {
@@ -68,13 +75,27 @@ fn run(options: &Options) -> Result<Farewell, String> {
     Ok(running.shutdown())
 }
 
-fn start(options: &Options, ends: mpsc::Sender<End>) -> Result<Running, String> {
+/// Says what it means that nobody is asked for a token.
+fn warn_of_open_doors(options: &Options) {
+    let who = if options.auth.allow_anonymous { "everybody" } else { "everybody on this machine" };
+    eprintln!("yroom: no --auth-key: {who} may read and write every room");
+}
+
+fn start(
+    options: &Options,
+    gatekeeper: Option<Gatekeeper>,
+    ends: mpsc::Sender<End>,
+) -> Result<Running, String> {
+    let (origins, proxies) = (options.network.origins()?, options.network.proxies()?);
     let store = open_store(options)?;
     let log = Log::new();
     let timeouts = Timeouts { drain: options.drain_timeout(), ..Timeouts::default() };
     let mut server = Server::<Tokio>::new(options.config())
         .store(Arc::clone(&store))
         .timeouts(timeouts)
+        .net_limits(options.limits.net())
+        .origins(origins)
+        .proxies(proxies)
         .observe(move |notice| {
             log.write(notice);
             if let Notice::ShardFailed { shard } = notice {
@@ -82,6 +103,10 @@ fn start(options: &Options, ends: mpsc::Sender<End>) -> Result<Running, String> 
                 let _ = ends.send(End::Failure { shard: *shard });
             }
         });
+    server = match gatekeeper {
+        Some(gatekeeper) => server.authorize(gatekeeper),
+        None => server.authorize(Open),
+    };
     if let Some(threads) = options.threads {
         server = server.threads(threads.get());
     }
@@ -120,21 +145,41 @@ fn on_thread(store: impl BlockingStore) -> Result<Arc<dyn Store>, String> {
     Ok(Arc::new(threaded.map_err(|error| format!("cannot start the store's thread: {error}"))?))
 }
 
-/// The first signal ends the program in order, the second at once.
-fn catch_signals(ends: mpsc::Sender<End>) -> Result<(), String> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])
+/// SIGHUP has the keys read anew. Of those that end the program, the first does so in order, the
+/// second at once.
+fn catch_signals(
+    ends: mpsc::Sender<End>,
+    auth: AuthOptions,
+    gatekeeper: Option<Gatekeeper>,
+) -> Result<(), String> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     thread::spawn(move || {
-        for (nth, signal) in signals.forever().enumerate() {
-            if nth > 0 {
+        let mut ending = false;
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                reload(&auth, gatekeeper.as_ref());
+                continue;
+            }
+            if ending {
                 // By convention, 128 and the signal.
                 std::process::exit(128 + signal);
             }
+            ending = true;
             // If nobody receives, the program ends already.
             let _ = ends.send(End::Signal);
         }
     });
     Ok(())
+}
+
+/// What cannot be read stays as it was.
+fn reload(auth: &AuthOptions, gatekeeper: Option<&Gatekeeper>) {
+    match gatekeeper.map(|gatekeeper| gatekeeper.reload(auth)) {
+        Some(Ok(())) => eprintln!("yroom: the keys are read anew"),
+        Some(Err(sentence)) => eprintln!("yroom: the keys stay as they were: {sentence}"),
+        None => {}
+    }
 }
 
 /// Takes as many file descriptors as the system gives without asking: each connection is one, and

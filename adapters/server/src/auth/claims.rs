@@ -1,7 +1,7 @@
 //! What a token says.
 
 use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 use yroom::update::ClientId;
@@ -166,26 +166,30 @@ impl<'de> Deserialize<'de> for Names {
 }
 
 /// A time as tokens have it: seconds since 1970, perhaps with a fraction.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(crate) struct Moment(f64);
 
 impl Moment {
     /// Beyond this a double does not tell every second; it is 35,000 years.
-    const LAST: f64 = (1_u64 << 40) as f64;
+    const LAST: f64 = 1_099_511_627_776.0;
 
+    /// A time, without its fraction.
     pub(crate) fn of(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self(since.as_secs_f64())
+        Self(since.as_secs_f64().trunc())
     }
 
     pub(crate) fn time(self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs_f64(self.0)
     }
+}
 
-    /// Without a fraction, as most programs expect it.
-    pub(crate) fn round(self) -> Self {
-        Self(self.0.round())
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Not every program that reads tokens expects a fraction.
+        serializer.serialize_u64(
+            self.time().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        )
     }
 }
 

@@ -26,14 +26,13 @@ pub(crate) fn install() {
     let _ = PROVIDER.install_default();
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "its type is given")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     if key.family() != algorithm.family() {
         return Err(ErrorKind::InvalidKeyFormat.into());
     }
     let check = match algorithm {
-        Algorithm::HS256 => {
-            Check::Hmac(hmac::Key::new(hmac::HMAC_SHA256, key.try_get_as_bytes()?))
-        }
+        Algorithm::HS256 => Check::Hmac(hmac::Key::new(hmac::HMAC_SHA256, key.try_get_as_bytes()?)),
         Algorithm::RS256 => match key.kind() {
             DecodingKeyKind::SecretOrDer(der) => public(&RSA_PKCS1_2048_8192_SHA256, der),
             DecodingKeyKind::RsaModulusExponent { n, e } => {
@@ -79,6 +78,7 @@ impl JwtVerifier for Checker {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "its type is given")]
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     let random = SystemRandom::new();
     let bytes = key.as_bytes();

@@ -147,15 +147,11 @@ fn signature_key(jwk: &Jwk) -> Result<Option<Key>, String> {
             Algorithm::EdDSA
         }
         AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
-        AlgorithmParameters::EllipticCurve(_)
-        | AlgorithmParameters::OctetKeyPair(_)
-        | AlgorithmParameters::Other(_) => return Ok(None),
+        _ => return Ok(None),
     };
-    let other_use = jwk.common.public_key_use.as_ref().is_some_and(|found| {
-        *found != PublicKeyUse::Signature
-    });
-    let other_algorithm =
-        jwk.common.key_algorithm.is_some_and(|found| found != algorithm.into());
+    let other_use =
+        jwk.common.public_key_use.as_ref().is_some_and(|found| *found != PublicKeyUse::Signature);
+    let other_algorithm = jwk.common.key_algorithm.is_some_and(|found| found != algorithm.into());
     if other_use || other_algorithm {
         return Ok(None);
     }
@@ -195,7 +191,11 @@ fn has(bytes: &[u8], part: &[u8]) -> bool {
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    File::open(path)
+        .map_err(failed)?
+        .take(FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     if bytes.len() as u64 > FILE_BYTES {
         return Err(said_of(path, "it is too large for a key"));
     }

@@ -90,7 +90,7 @@ fn mint(args: &TokenArgs, now: SystemTime) -> Result<String, String> {
     };
     let claims = Claims {
         sub: args.user.clone(),
-        exp: Some(Moment::of(now + args.expires).round()),
+        exp: Some(Moment::of(now + args.expires)),
         nbf: None,
         aud: Names(args.audience.iter().cloned().collect()),
         iss: args.issuer.clone(),

@@ -1,10 +1,11 @@
 //! Who may come in.
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use std::path::PathBuf;
 
 /// Who may come in. Without any of this the server is for this machine only.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Who may come in")]
 pub(crate) struct AuthOptions {
     /// Lets in who has a token (a JWT) that this key verifies: a public key in PEM (RS256, ES256,
@@ -30,13 +31,18 @@ pub(crate) struct AuthOptions {
     pub(crate) auth_leeway: u64,
 
     /// Takes tokens that never expire, too.
-    #[arg(long, env = "YROOM_AUTH_ALLOW_NO_EXPIRY")]
+    #[arg(
+        long,
+        env = "YROOM_AUTH_ALLOW_NO_EXPIRY",
+        value_parser = FalseyValueParser::new()
+    )]
     pub(crate) auth_allow_no_expiry: bool,
 
     /// Lets everybody in who reaches --listen, from other machines, too.
     #[arg(
         long,
         env = "YROOM_ALLOW_ANONYMOUS",
+        value_parser = FalseyValueParser::new(),
         conflicts_with_all = ["auth_key", "auth_jwks"]
     )]
     pub(crate) allow_anonymous: bool,

@@ -1,11 +1,15 @@
 //! The command line and the environment.
 
 mod auth;
+mod limits;
+mod network;
 pub(crate) mod units;
 
 use crate::commands::Command;
 pub(crate) use auth::AuthOptions;
 use clap::{Parser, ValueEnum};
+use limits::LimitOptions;
+use network::NetworkOptions;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -71,6 +75,12 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) auth: AuthOptions,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkOptions,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
 }
 
 /// The stores that there are.
@@ -107,8 +117,22 @@ impl Options {
                 DurabilityKind::Eventual => Durability::Eventual,
             },
             unload_after: Duration::from_secs(self.unload_after),
+            limits: self.limits.engine(),
             ..Config::default()
         }
+    }
+
+    /// Refuses to serve other machines without knowing whom, unless that is what is wanted.
+    pub(crate) fn check_exposure(&self) -> Result<(), String> {
+        let alone = self.listen.ip().to_canonical().is_loopback();
+        if alone || self.auth.is_configured() || self.auth.allow_anonymous {
+            return Ok(());
+        }
+        Err(format!(
+            "--listen {} is open to other machines, and nothing says who may come in: use --auth-key \
+             or --auth-jwks, or --allow-anonymous to let everybody read and write everything",
+            self.listen
+        ))
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {

@@ -1,6 +1,43 @@
 //! Sizes and spans of time as people write them.
 
 use std::time::Duration;
+use yroom::Rate;
+
+/// So much a second, and so much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flow {
+    per_second: u64,
+    burst: u64,
+}
+
+impl Flow {
+    pub(crate) const fn rate(self) -> Rate {
+        Rate { per_second: self.per_second, burst: self.burst }
+    }
+}
+
+/// A number a second, and after a colon how many at once: five seconds' worth if that is not said.
+pub(crate) fn flow(text: &str) -> Result<Flow, String> {
+    flow_of(text, |number| number.parse().map_err(|_| "no whole number".to_owned()))
+}
+
+/// The same with sizes.
+pub(crate) fn size_flow(text: &str) -> Result<Flow, String> {
+    flow_of(text, |size| bytes(size).map(|size| size as u64))
+}
+
+fn flow_of(text: &str, read: impl Fn(&str) -> Result<u64, String>) -> Result<Flow, String> {
+    let (per_second, burst) = if let Some((per_second, burst)) = text.split_once(':') {
+        (read(per_second)?, read(burst)?)
+    } else {
+        let per_second = read(text)?;
+        (per_second, per_second.saturating_mul(5))
+    };
+    if per_second == 0 || burst < per_second {
+        return Err("at least one a second, and not less at once".to_owned());
+    }
+    Ok(Flow { per_second, burst })
+}
 
 /// A span: a number and `s`, `m`, `h` or `d`.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
@@ -50,12 +87,25 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_is_so_much_a_second_and_so_much_at_once() {
+        let is = |per_second, burst| Ok(Flow { per_second, burst });
+        assert_eq!(flow("10"), is(10, 50));
+        assert_eq!(flow("10:20"), is(10, 20));
+        assert_eq!(size_flow("1MiB:64MiB"), is(1 << 20, 64 << 20));
+        for text in ["", "0", ":", "10:", ":10", "10:5", "-1", "10:20:30"] {
+            assert!(flow(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_size_is_a_number_and_perhaps_a_unit() {
         assert_eq!(bytes("65536"), Ok(65536));
         assert_eq!(bytes("64KiB"), Ok(65536));
         assert_eq!(bytes("16 MiB"), Ok(16 << 20));
         assert_eq!(bytes("1GiB"), Ok(1 << 30));
-        for text in ["", "0", "-1", "1k", "1MB", "MiB", "1.5MiB", "99999999999999999999", "99999999999GiB"] {
+        for text in
+            ["", "0", "-1", "1k", "1MB", "MiB", "1.5MiB", "99999999999999999999", "99999999999GiB"]
+        {
             assert!(bytes(text).is_err(), "{text}");
         }
     }

@@ -6,75 +6,15 @@
 #[allow(dead_code, reason = "shared with the tests of yroom-net")]
 mod support;
 
-use rustix::process::{Pid, Signal, kill_process};
+mod running;
+
+use running::{command, refused, start};
+use rustix::process::Signal;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::Command;
 use support::{Peer, contains, typing};
 use tempfile::TempDir;
-
-/// A running program, killed if a test ends before it does.
-struct Program {
-    child: Child,
-    addr: SocketAddr,
-}
-
-fn command(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_yroom"));
-    // What the developer has set must not matter.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("YROOM_") {
-            command.env_remove(name);
-        }
-    }
-    command.current_dir(dir).arg("--listen").arg("127.0.0.1:0");
-    command
-}
-
-fn start(command: &mut Command) -> Program {
-    let mut child =
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let Some(addr) = line.trim_end().strip_prefix("yroom listens on ws://") else {
-        let mut errors = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        panic!("it said {line:?} and {errors:?}");
-    };
-    Program { addr: addr.parse().expect("an address"), child }
-}
-
-impl Program {
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn wait(mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().unwrap();
-        let mut errors = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        (status, errors)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Gone already, if all went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Runs a program that has to refuse: gives its exit code and its one line.
-fn refused(command: &mut Command) -> (i32, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let errors = String::from_utf8(stderr).unwrap();
-    assert!(stdout.is_empty(), "it claims to listen");
-    assert_eq!(errors.lines().count(), 1, "one line, not {errors:?}");
-    (status.code().expect("no signal"), errors)
-}
 
 fn content(addr: SocketAddr, room: &str) -> Vec<u8> {
     let (peer, all) = Peer::join(addr, room);

@@ -63,7 +63,7 @@
 //!
 //! The engine never asks for the time. [`Hub::poll_timeout`] says when it wants to be called next:
 //! for keepalives, retries, awareness that expires, rooms to unload. Calling early does no harm,
-//! calling late delays those.
+//! calling late delays those. More in [`docs::time`], and a whole driver in [`docs::the_loop`].
 //!
 //! # Failures
 //!
@@ -96,8 +96,14 @@ mod time;
 pub mod update;
 pub mod wire;
 
-/// Longer texts: how it is built, and what it promises.
+/// Longer texts: how it is driven, what it promises, and how it is built.
 pub mod docs {
+    #[doc = include_str!("docs/the_loop.md")]
+    pub mod the_loop {}
+    #[doc = include_str!("docs/time.md")]
+    pub mod time {}
+    #[doc = include_str!("docs/backpressure.md")]
+    pub mod backpressure {}
     #[doc = include_str!("docs/architecture.md")]
     pub mod architecture {}
     #[doc = include_str!("docs/durability.md")]

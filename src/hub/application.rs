@@ -57,7 +57,7 @@ impl Hub {
     /// Keeps a room loaded until as many calls of [`release`](Self::release); loads it if it is not
     /// there.
     ///
-    /// Look for [`Event::RoomLive`](crate::Event), or ask [`phase`](Self::phase), before using it. A
+    /// Look for [`Event::RoomLive`](crate::Event), or ask [`room`](Self::room), before using it. A
     /// load that fails ends the room and with it every hold.
     pub fn hold(&mut self, now: Timestamp, name: &RoomName) -> Result<RoomId, Reject> {
         self.advance(now);

@@ -40,6 +40,9 @@
 //!
 //! The [`client`] keeps an application's `yrs::Doc` in sync with a room of a server; a [`chain`] does
 //! that for a room.
+//!
+//! Longer texts are in [`docs`]: how to embed it, how to write a store or a runtime, and what to know
+//! coming from another server.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -50,6 +53,15 @@ pub mod chain;
 #[cfg(feature = "client")]
 pub mod client;
 mod conn;
+/// Longer texts.
+pub mod docs {
+    #[doc = include_str!("docs/embedding.md")]
+    pub mod embedding {}
+    #[doc = include_str!("docs/writing_a_store.md")]
+    pub mod writing_a_store {}
+    #[doc = include_str!("docs/writing_a_runtime.md")]
+    pub mod writing_a_runtime {}
+}
 mod gate;
 mod http;
 mod limits;

@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         let bytes = self.buffer()?;
         match (check, bytes) {
             // One key was pressed.
-            (Check::Bounds, _) | (Check::All(_), [..0x80]) => Ok(bytes),
+            (Check::Bounds, _) | (Check::All(_), [(..0x80)]) => Ok(bytes),
             (Check::All(_), _) => match std::str::from_utf8(bytes) {
                 Ok(_) => Ok(bytes),
                 Err(e) => Err(UpdateError::malformed(

@@ -345,7 +345,7 @@ pub(crate) fn shard_of(room: &RoomName, shards: usize) -> usize {
 }
 
 /// A request's head, and what came after it; nothing if the peer went away instead.
-async fn read_head<S>(stream: &mut S) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal>
+pub(crate) async fn read_head<S>(stream: &mut S) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal>
 where
     S: futures_io::AsyncRead + Unpin,
 {

@@ -278,8 +278,12 @@ impl Conn {
                     shard.leaves(self.id);
                     shard.notify(&Notice::Breach { code, reason: &reason });
                 }
-                // The link has answered the first and knows the others.
-                Incoming::Ping(_) | Incoming::Pong | Incoming::Close(_) | Incoming::Breach(_) => {}
+                // The link has answered the first and knows the others; it takes no text.
+                Incoming::Ping(_)
+                | Incoming::Pong
+                | Incoming::Close(_)
+                | Incoming::Breach(_)
+                | Incoming::Text(_) => {}
             }
         }
     }

@@ -48,6 +48,9 @@
 mod accept;
 mod arrival;
 mod authorize;
+#[cfg(feature = "autobahn")]
+#[doc(hidden)]
+pub mod autobahn;
 #[cfg(feature = "client")]
 pub mod chain;
 #[cfg(feature = "client")]

@@ -17,8 +17,8 @@ const READ_BYTES: usize = 32 << 10;
 const WRITE_BYTES: usize = 64 << 10;
 /// From this length on a frame is written from where it is instead of being gathered.
 const DIRECT_BYTES: usize = 16 << 10;
-/// Pongs that may wait; a peer that pings on without reading gets no more.
-const WAITING_PONGS: usize = 4;
+/// Pongs that may wait, 2 KB of them; a peer that pings on without reading gets only newer ones.
+const WAITING_PONGS: usize = 16;
 /// What a close frame's reason may have (RFC 6455 §5.5).
 const REASON_BYTES: usize = 123;
 /// Places for frames that are kept when all have left.
@@ -91,6 +91,18 @@ impl Link {
         Self { stream, decoder, outbox, end: End::Open, heard: false }
     }
 
+    /// The same end, taking text messages too.
+    #[cfg(feature = "autobahn")]
+    pub(crate) fn with_text(self) -> Self {
+        Self { decoder: self.decoder.with_text(), ..self }
+    }
+
+    /// Queues a text message.
+    #[cfg(feature = "autobahn")]
+    pub(crate) fn feed_text(&mut self, message: Bytes) {
+        self.outbox.push(Opcode::Text, message);
+    }
+
     /// Queues a message; it leaves with the next flush.
     pub(crate) fn feed(&mut self, message: Bytes) {
         self.outbox.push(Opcode::Binary, message);
@@ -152,7 +164,7 @@ impl Link {
                 return false;
             }
             match item {
-                Incoming::Message(_) => true,
+                Incoming::Message(_) | Incoming::Text(_) => true,
                 Incoming::Ping(payload) => {
                     self.outbox.pong(std::mem::take(payload));
                     false
@@ -293,21 +305,30 @@ impl Outgoing {
 
 impl Outbox {
     fn push(&mut self, opcode: Opcode, payload: Bytes) {
-        self.queue.push_back(match &mut self.masks {
+        let item = self.outgoing(opcode, payload);
+        self.queue.push_back(item);
+    }
+
+    /// Answers a ping, or a ping before it that has not been answered yet (RFC 6455 §5.5.3).
+    fn pong(&mut self, payload: Bytes) {
+        let pong = self.outgoing(Opcode::Pong, payload);
+        let waiting = self.queue.iter_mut().filter(|item| {
+            matches!(item, Outgoing::Frame(Opcode::Pong, _) | Outgoing::Masked(Opcode::Pong, ..))
+        });
+        // Of so many, the youngest is not the one that is being written.
+        match waiting.enumerate().skip(WAITING_PONGS - 1).last() {
+            Some((_, youngest)) => *youngest = pong,
+            None => self.queue.push_back(pong),
+        }
+    }
+
+    fn outgoing(&mut self, opcode: Opcode, payload: Bytes) -> Outgoing {
+        match &mut self.masks {
             None => Outgoing::Frame(opcode, payload),
             Some(masks) => {
                 let frame = ws::masked(opcode, &payload, masks.next());
                 Outgoing::Masked(opcode, frame, payload.len())
             }
-        });
-    }
-
-    fn pong(&mut self, payload: Bytes) {
-        let is_pong = |item: &&Outgoing| {
-            matches!(item, Outgoing::Frame(Opcode::Pong, _) | Outgoing::Masked(Opcode::Pong, ..))
-        };
-        if self.queue.iter().filter(is_pong).count() < WAITING_PONGS {
-            self.push(Opcode::Pong, payload);
         }
     }
 

@@ -19,6 +19,8 @@ const CONTROL_BYTES: u64 = 125;
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
+    #[cfg(feature = "autobahn")]
+    Text = 1,
     Binary = 2,
     Close = 8,
     Ping = 9,
@@ -38,6 +40,8 @@ pub(crate) enum Side {
 pub(crate) enum Incoming {
     /// A whole binary message.
     Message(Bytes),
+    /// A whole text message, from a decoder that takes such.
+    Text(Bytes),
     Ping(Bytes),
     Pong,
     /// It ends the connection; to be answered with the same code, if it gave one.
@@ -53,6 +57,19 @@ pub(crate) struct Breach {
     pub(crate) reason: String,
 }
 
+/// What becomes of text frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Text {
+    /// They are a breach: what is spoken here is binary.
+    Refused,
+    /// They are as good as any, if they are UTF-8.
+    #[cfg_attr(
+        not(feature = "autobahn"),
+        expect(dead_code, reason = "only the conformance tests send text")
+    )]
+    Taken,
+}
+
 /// Takes the other side's bytes apart.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -60,8 +77,25 @@ pub(crate) struct Decoder {
     /// The beginning of a frame whose end has not come. Empty, it has no memory.
     partial: BytesMut,
     /// The fragments of a message, if it is sent in such.
-    message: Option<BytesMut>,
+    message: Option<Fragments>,
+    text: Text,
     limit: usize,
+}
+
+/// A message that has not come whole.
+#[derive(Debug)]
+struct Fragments {
+    content: Content,
+    bytes: BytesMut,
+    /// As far as text is known to be UTF-8.
+    checked: usize,
+}
+
+/// What a message holds.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    Binary,
+    Text,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +110,7 @@ struct Header {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Binary,
+    Message(Content),
     Continuation,
     Close,
     Ping,
@@ -86,7 +120,13 @@ enum Kind {
 impl Decoder {
     /// A decoder at this end, of messages of at most `limit` bytes.
     pub(crate) fn new(side: Side, limit: usize) -> Self {
-        Self { side, partial: BytesMut::new(), message: None, limit }
+        Self { side, partial: BytesMut::new(), message: None, text: Text::Refused, limit }
+    }
+
+    /// One that takes text too.
+    #[cfg(feature = "autobahn")]
+    pub(crate) fn with_text(self) -> Self {
+        Self { text: Text::Taken, ..self }
     }
 
     /// Decodes what has come; false after a breach. The bytes are unmasked in place.
@@ -175,12 +215,17 @@ impl Decoder {
             Kind::Ping => Incoming::Ping(payload),
             Kind::Pong => Incoming::Pong,
             Kind::Close => Incoming::Close(close_code(&payload)?),
-            Kind::Binary if self.message.is_some() => {
+            Kind::Message(_) if self.message.is_some() => {
                 return Err(protocol("a message begins inside another"));
             }
-            Kind::Binary if header.last => Incoming::Message(payload),
-            Kind::Binary => {
-                self.message = Some(BytesMut::from(payload));
+            Kind::Message(content) if header.last => {
+                content.check(&payload, 0, header.last)?;
+                content.message(payload)
+            }
+            Kind::Message(content) => {
+                let checked = content.check(&payload, 0, header.last)?;
+                let bytes = BytesMut::from(payload);
+                self.message = Some(Fragments { content, bytes, checked });
                 return Ok(());
             }
             Kind::Continuation => {
@@ -188,14 +233,16 @@ impl Decoder {
                     return Err(protocol("a continuation of no message"));
                 };
                 // The header was judged when fewer fragments may have been known.
-                if message.len() + payload.len() > self.limit {
+                if message.bytes.len() + payload.len() > self.limit {
                     return Err(too_big(self.limit));
                 }
-                message.extend_from_slice(&payload);
-                if !header.last {
-                    return Ok(());
+                message.bytes.extend_from_slice(&payload);
+                message.checked =
+                    message.content.check(&message.bytes, message.checked, header.last)?;
+                match self.message.take_if(|_| header.last) {
+                    Some(whole) => whole.content.message(whole.bytes.freeze()),
+                    None => return Ok(()),
                 }
-                Incoming::Message(self.message.take().unwrap_or_default().freeze())
             }
         });
         Ok(())
@@ -222,11 +269,14 @@ impl Decoder {
         let last = first & 0x80 != 0;
         let kind = match first & 0x0f {
             0 => Kind::Continuation,
-            1 => {
-                let reason = "a text frame: this protocol is binary".to_owned();
-                return Err(Breach { code: CloseCode::UNSUPPORTED, reason });
-            }
-            2 => Kind::Binary,
+            1 => match self.text {
+                Text::Refused => {
+                    let reason = "a text frame: this protocol is binary".to_owned();
+                    return Err(Breach { code: CloseCode::UNSUPPORTED, reason });
+                }
+                Text::Taken => Kind::Message(Content::Text),
+            },
+            2 => Kind::Message(Content::Binary),
             8 => Kind::Close,
             9 => Kind::Ping,
             10 => Kind::Pong,
@@ -244,8 +294,8 @@ impl Decoder {
             len => (u64::from(len), 0),
         };
         let gathered = match kind {
-            Kind::Binary => 0,
-            Kind::Continuation => self.message.as_ref().map_or(0, BytesMut::len),
+            Kind::Message(_) => 0,
+            Kind::Continuation => self.message.as_ref().map_or(0, |message| message.bytes.len()),
             Kind::Close | Kind::Ping | Kind::Pong => {
                 if !last || payload > CONTROL_BYTES {
                     return Err(protocol("a control frame is long or in fragments"));
@@ -265,6 +315,33 @@ impl Decoder {
         };
         debug_assert!(len <= HEADER_BYTES);
         Ok(Some(Header { last, kind, mask, len, payload: payload as usize }))
+    }
+}
+
+impl Content {
+    const fn message(self, payload: Bytes) -> Incoming {
+        match self {
+            Self::Binary => Incoming::Message(payload),
+            Self::Text => Incoming::Text(payload),
+        }
+    }
+
+    /// Looks whether what has come since `from` can be such content; says how far it surely is.
+    fn check(self, bytes: &[u8], from: usize, last: bool) -> Result<usize, Breach> {
+        match self {
+            Self::Binary => Ok(bytes.len()),
+            Self::Text => match std::str::from_utf8(&bytes[from..]) {
+                Ok(_) => Ok(bytes.len()),
+                // A character may be cut by the fragments.
+                Err(error) if !last && error.error_len().is_none() => {
+                    Ok(from + error.valid_up_to())
+                }
+                Err(_) => {
+                    let reason = "a text message that is not UTF-8".to_owned();
+                    Err(Breach { code: CloseCode::INVALID, reason })
+                }
+            },
+        }
     }
 }
 
@@ -438,7 +515,7 @@ mod tests {
                 bytes.truncate(random(bytes.len() * 2));
                 fed += bytes.len();
                 decoder.decode(&mut bytes, &mut out);
-                let fragments = decoder.message.as_ref().map_or(0, BytesMut::len);
+                let fragments = decoder.message.as_ref().map_or(0, |message| message.bytes.len());
                 assert!(decoder.partial.len() + fragments <= fed.min(2_000 + HEADER_BYTES));
                 if matches!(out.last(), Some(Incoming::Breach(_))) {
                     break;
@@ -516,6 +593,32 @@ mod tests {
             let out = decode(&mut pieces, 1000);
             assert!(
                 matches!(&out[..], [Incoming::Breach(Breach { code: CloseCode::TOO_BIG, .. })]),
+                "{out:?}"
+            );
+        }
+    }
+
+    #[cfg(feature = "autobahn")]
+    #[test]
+    fn text_is_utf8_wherever_it_is_cut() {
+        let decode = |pieces: &[Vec<u8>]| {
+            let mut decoder = Decoder::new(Side::Server, 1000).with_text();
+            let mut out = Vec::new();
+            for piece in pieces {
+                decoder.decode(&mut piece.clone(), &mut out);
+            }
+            out
+        };
+        let text = "a\u{20ac}\u{1f600}".as_bytes();
+        for cut in 0..=text.len() {
+            let pieces = [frame(0x01, &text[..cut]), frame(0x80, &text[cut..])];
+            assert_eq!(decode(&pieces), [Incoming::Text(Bytes::from_static(text))], "{cut}");
+        }
+        // As soon as it cannot become text any more, and at the end at the latest.
+        for pieces in [vec![frame(0x01, b"a\xe2\x28")], vec![frame(0x81, b"a\xe2\x82")]] {
+            let out = decode(&pieces);
+            assert!(
+                matches!(&out[..], [Incoming::Breach(Breach { code: CloseCode::INVALID, .. })]),
                 "{out:?}"
             );
         }

@@ -50,6 +50,7 @@ suite! {
     peers_that_flood_hold_nobody_up
     a_silent_peer_that_answers_no_ping_is_gone_and_one_that_answers_stays
     a_ping_is_answered
+    of_many_pings_the_newest_is_answered
     fragments_and_single_bytes_make_the_same_frames
     frames_sent_before_the_handshake_is_answered_are_not_lost
     a_shutdown_closes_with_1012_and_keeps_what_was_sent
@@ -333,6 +334,28 @@ fn a_ping_is_answered<R: Runtime>() {
             Got::Message(_) => {}
             other => panic!("{other:?}"),
         }
+    }
+}
+
+fn of_many_pings_the_newest_is_answered<R: Runtime>() {
+    let server = start::<R>();
+    let (mut peer, _) = Peer::join(server.local_addr(), "room");
+    let mut answered = Vec::new();
+    for (pings, each) in [(10_u32, true), (2_000, false)] {
+        let sent: Vec<u8> = (0..pings).flat_map(|ping| frame(PING, &ping.to_be_bytes())).collect();
+        peer.stream.write_all(&sent).unwrap();
+        answered.clear();
+        while answered.last() != Some(&(pings - 1)) {
+            match peer.next() {
+                Got::Pong(payload) => {
+                    answered.push(u32::from_be_bytes(payload.try_into().expect("a ping's")));
+                }
+                Got::Message(_) => {}
+                other => panic!("{other:?} after {answered:?}"),
+            }
+        }
+        assert!(answered.is_sorted(), "{answered:?}");
+        assert!(!each || answered.len() == pings as usize, "{answered:?}");
     }
 }
 

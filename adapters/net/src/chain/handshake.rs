@@ -15,7 +15,7 @@ const HEAD_BYTES: usize = 16 << 10;
 const HEADERS: usize = 64;
 
 /// Asks for a WebSocket on `stream`; gives what was read beyond the answer.
-pub(super) async fn shake(stream: &mut dyn Duplex, request: Request) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn shake(stream: &mut dyn Duplex, request: Request) -> Result<Vec<u8>, Failure> {
     let broken = |error| Failure::transient("the WebSocket handshake", error);
     let (request, key) = generate_request(request).map_err(|error| broken(error.to_string()))?;
     stream.write_all(&request).await.map_err(|error| broken(error.to_string()))?;

@@ -47,7 +47,7 @@
 //! ([`Limits::awareness_ids_per_connection`](yroom::Limits)). y-websocket's server sets no bound.
 
 mod follow;
-mod handshake;
+pub(crate) mod handshake;
 mod shared;
 
 pub use crate::client::{Credentials, InvalidAddress};

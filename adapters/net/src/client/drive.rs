@@ -249,6 +249,11 @@ impl<R: Runtime> Running<R> {
             match incoming {
                 Incoming::Frame(frame) => self.drive.handle(Input::Frame { link, frame }),
                 Incoming::Control => self.drive.handle(Input::Alive { link }),
+                Incoming::Text(_) => {
+                    let reason = "the server sent a text frame: this protocol is binary";
+                    line.socket.close(CloseCode::UNSUPPORTED, reason);
+                    self.lost(reason);
+                }
                 Incoming::Gone => self.lost("the connection broke"),
                 Incoming::Breach(code, reason) => {
                     line.socket.close(code, &reason);

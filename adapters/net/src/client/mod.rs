@@ -23,6 +23,8 @@
 
 pub(crate) mod dial;
 mod drive;
+#[cfg(feature = "autobahn")]
+pub(crate) mod echo;
 mod options;
 mod session;
 mod shared;

@@ -34,6 +34,8 @@ pub(super) struct Socket {
 pub(super) enum Incoming {
     /// A binary frame.
     Frame(Bytes),
+    /// A text frame, which this protocol does not have.
+    Text(Bytes),
     /// A ping, a pong or a close frame, which is answered already.
     Control,
     /// Nothing more comes.
@@ -73,6 +75,13 @@ impl Socket {
         self.write(Message::Binary(frame))
     }
 
+    /// Queues a text frame.
+    #[cfg(feature = "autobahn")]
+    pub(super) fn feed_text(&mut self, text: &Bytes) -> Result<(), Broken> {
+        let text = std::str::from_utf8(text).map_err(|_| Broken)?;
+        self.write(Message::text(text))
+    }
+
     /// Writes everything queued; says how many bytes of frames that were.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|_| Broken)?;
@@ -83,10 +92,7 @@ impl Socket {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         Poll::Ready(match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
             Some(Ok(Message::Binary(frame))) => Incoming::Frame(frame),
-            Some(Ok(Message::Text(_))) => Incoming::Breach(
-                CloseCode::UNSUPPORTED,
-                "the server sent a text frame: this protocol is binary".to_owned(),
-            ),
+            Some(Ok(Message::Text(text))) => Incoming::Text(text.into()),
             Some(Ok(Message::Close(frame))) => {
                 self.farewell =
                     frame.map(|frame| (CloseCode(frame.code.into()), frame.reason.to_string()));
@@ -128,7 +134,7 @@ impl Socket {
             }
             match ready!(self.poll_read(cx)) {
                 Incoming::Gone | Incoming::Breach(..) => return Poll::Ready(()),
-                Incoming::Frame(_) | Incoming::Control => {}
+                Incoming::Frame(_) | Incoming::Text(_) | Incoming::Control => {}
             }
         }
     }

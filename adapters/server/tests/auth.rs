@@ -420,11 +420,15 @@ fn keys_are_read_anew_on_sighup_and_stay_if_they_cannot_be() {
     };
     let other = b"another secret of more than thirty-two bytes";
     let token = |kid: &str, secret: &[u8]| {
-        let good = json!({"exp": now() + 60, "rooms": ["notes"]});
+        let good = json!({"exp": now() + 60, "rooms": "notes", "access": "write"});
         with_header(&json!({"alg": "HS256", "kid": kid}).to_string(), &good, secret)
     };
     set(&[("one", SECRET)]);
-    let program = start(command(dir.path()).args(["--store=memory", "--auth-jwks=keys.json"]));
+    let program = start(command(dir.path()).args([
+        "--store=memory",
+        "--auth-jwks=keys.json",
+        "--auth-recheck=1",
+    ]));
     let status = |token: &str| {
         let target = format!("/notes?token={token}");
         let mut stream = TcpStream::connect(program.addr).unwrap();
@@ -448,8 +452,17 @@ fn keys_are_read_anew_on_sighup_and_stay_if_they_cannot_be() {
     program.signal(Signal::HUP);
     becomes(&token("two", other), "101");
     assert_eq!(status(&token("one", SECRET)), "101");
+    let room = |kid: &str, secret: &[u8]| format!("notes?token={}", token(kid, secret));
+    let (mut first, _) = Peer::join(program.addr, &room("one", SECRET));
+    let (mut second, _) = Peer::join(program.addr, &room("two", other));
     set(&[("two", other)]);
     program.signal(Signal::HUP);
+    assert_eq!(first.wait_for_close().0, 4401, "whose key is gone goes");
+    second.update(&typing(1, 0, "stays"));
+    let (mut third, all) = Peer::join(program.addr, &room("two", other));
+    if !contains(&all, b"stays") {
+        third.wait_for_content("stays");
+    }
     becomes(&token("one", SECRET), "401");
     fs::write(&file, "{").unwrap();
     program.signal(Signal::HUP);

@@ -18,9 +18,6 @@ use verify::{Denied, Expiry, Rules, Verified, Verifier};
 use yroom::Access;
 use yroom_net::{Arrival, Authorize, Grant, Refusal};
 
-/// How often those who are in are looked at again: a key that is taken away takes its bearers along.
-const RECHECK: Duration = Duration::from_secs(60);
-
 /// The subprotocol that is spoken, whether or not a token comes with it: browsers that offer some
 /// want one back, and it need not be the one with the token in it.
 const SUBPROTOCOL: &str = "yroom";
@@ -29,13 +26,17 @@ const SUBPROTOCOL: &str = "yroom";
 #[derive(Clone, Debug)]
 pub(crate) struct Gatekeeper {
     verifier: Arc<RwLock<Arc<Verifier>>>,
+    /// How often those who are in are looked at again: a key that is taken away takes its bearers
+    /// along.
+    recheck: Duration,
 }
 
 impl Gatekeeper {
     /// One with the keys that the options name; none if they name none.
     pub(crate) fn new(options: &AuthOptions) -> Result<Option<Self>, String> {
-        let verifier = load(options)?;
-        Ok(verifier.map(|verifier| Self { verifier: Arc::new(RwLock::new(Arc::new(verifier))) }))
+        let verifier = load(options)?.map(|verifier| Arc::new(RwLock::new(Arc::new(verifier))));
+        let recheck = Duration::from_secs(options.auth_recheck);
+        Ok(verifier.map(|verifier| Self { verifier, recheck }))
     }
 
     /// Reads the keys anew. If that fails, those there are stay.
@@ -52,7 +53,7 @@ impl Gatekeeper {
         let Verified { claims, access, lasts } =
             verifier.verify(&token, arrival.room(), SystemTime::now())?;
         let expires_at = lasts.map(|lasts| arrival.now() + lasts);
-        let mut grant = Grant::from(Access { expires_at, ..access }).recheck(RECHECK);
+        let mut grant = Grant::from(Access { expires_at, ..access }).recheck(self.recheck);
         grant.user = claims.sub;
         grant.subprotocol = carrier::spoken(arrival);
         Ok(grant)

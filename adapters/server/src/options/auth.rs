@@ -30,6 +30,16 @@ pub(crate) struct AuthOptions {
     #[arg(long, env = "YROOM_AUTH_LEEWAY", value_name = "SECONDS", default_value_t = 5)]
     pub(crate) auth_leeway: u64,
 
+    /// How often those who are in are looked at again, by the keys that are there then.
+    #[arg(
+        long,
+        env = "YROOM_AUTH_RECHECK",
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub(crate) auth_recheck: u64,
+
     /// Takes tokens that never expire, too.
     #[arg(
         long,

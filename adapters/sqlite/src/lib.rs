@@ -25,10 +25,5 @@ mod row;
 mod schema;
 mod store;
 
-/// The examples of the README, which need the engine, a driver and a store.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
 pub use error::OpenError;
 pub use store::SqliteStore;

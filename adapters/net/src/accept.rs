@@ -14,11 +14,14 @@ use crate::runtime::Runtime;
 use crate::server::Notice;
 use crate::shard::Shard;
 use crate::signal::Signal;
+#[cfg(feature = "tls")]
+use crate::tls::{HandshakeError, TlsStream};
+use crate::wire::{Parcel, Wire};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,7 +73,7 @@ impl Join {
 /// What a shard is asked to do.
 pub(crate) enum Job {
     /// To serve a socket whose request another shard has read.
-    Join { stream: TcpStream, part: Vec<u8>, join: Join },
+    Join { parcel: Parcel, part: Vec<u8>, join: Join },
     /// To serve a WebSocket that somebody else has accepted.
     Upgraded { stream: Box<dyn Duplex + Send>, part: Vec<u8>, room: RoomName, access: Access },
     /// To link a room with another server's.
@@ -128,24 +131,28 @@ impl<R: Runtime> Site<R> {
     }
 
     /// Tells somebody whose request is not even read why that is, if not too many are told already.
-    fn turn_away(self: &Rc<Self>, mut stream: R::Stream, refusal: Refusal) {
-        if self.turned_away.get() >= TURNED_AWAY {
+    /// One who would have to be told by TLS first is not worth its handshake.
+    fn turn_away(self: &Rc<Self>, stream: R::Stream, refusal: Refusal) {
+        if self.gate.speaks_tls() || self.turned_away.get() >= TURNED_AWAY {
             self.shard.notify(&Notice::Refused { refusal: &refusal });
             return;
         }
         self.turned_away.set(self.turned_away.get() + 1);
         let site = Rc::clone(self);
         self.spawn(async move {
-            site.refuse(&mut stream, &refusal).await;
+            site.refuse(&mut Wire::Plain(stream), &refusal).await;
             site.turned_away.set(site.turned_away.get() - 1);
         });
     }
 
     /// Reads the request and answers it, or hands it on.
-    async fn greet(self: &Rc<Self>, mut stream: R::Stream, peer: SocketAddr, pass: Pass) {
+    async fn greet(self: &Rc<Self>, stream: R::Stream, peer: SocketAddr, pass: Pass) {
         // A socket that is gone already says so when it is read.
         let _ = R::set_nodelay(&stream);
         let deadline = Instant::now() + self.shard.timeouts().handshake;
+        let securing = self.secure(stream);
+        let secured = before(self.runtime.sleep_until(deadline), securing).await;
+        let Some(Some(mut stream)) = secured else { return };
         let head = before(self.runtime.sleep_until(deadline), read_head(&mut stream)).await;
         let head = head.map(|read| {
             let Some((head, part)) = read? else { return Ok(None) };
@@ -171,6 +178,31 @@ impl<R: Runtime> Site<R> {
         }
     }
 
+    /// Does the handshake of TLS, if that is spoken here; nothing if it failed.
+    #[cfg(feature = "tls")]
+    async fn secure(&self, stream: R::Stream) -> Option<Wire<R>> {
+        let Some(tls) = &self.gate.tls else { return Some(Wire::Plain(stream)) };
+        match TlsStream::accept(stream, tls.current()).await {
+            Ok(stream) => Some(Wire::Tls(stream)),
+            Err(HandshakeError::ClearText(stream)) => {
+                let refusal =
+                    Refusal::new(400, "this port speaks TLS: connect to wss:// or https://");
+                self.refuse(&mut Wire::Plain(stream), &refusal).await;
+                None
+            }
+            Err(HandshakeError::Failed(error)) => {
+                self.shard.notify(&Notice::TlsFailed { error: &error });
+                None
+            }
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "with TLS there is something to wait for")]
+    async fn secure(&self, stream: R::Stream) -> Option<Wire<R>> {
+        Some(Wire::Plain(stream))
+    }
+
     /// Asks whether somebody may come in.
     async fn authorize(&self, upgrade: Upgrade, mut pass: Pass) -> Result<Join, Refusal> {
         let Upgrade { mut arrival, accept } = upgrade;
@@ -183,16 +215,16 @@ impl<R: Runtime> Site<R> {
     }
 
     /// Hands a socket to the shard that has its room.
-    async fn dispatch(self: &Rc<Self>, stream: R::Stream, part: Vec<u8>, join: Join) {
+    async fn dispatch(self: &Rc<Self>, stream: Wire<R>, part: Vec<u8>, join: Join) {
         let home = shard_of(&join.room, self.mailboxes.len());
         if home == self.index {
             self.join(stream, part, join).await;
             return;
         }
-        match R::release(stream) {
-            Ok(stream) => {
+        match stream.release() {
+            Ok(parcel) => {
                 // A shard that has ended drops the socket with its mailbox.
-                let _ = self.mailboxes[home].push(Job::Join { stream, part, join });
+                let _ = self.mailboxes[home].push(Job::Join { parcel, part, join });
             }
             Err(error) => self.shard.notify(&Notice::AcceptFailed { error: &error }),
         }
@@ -219,7 +251,7 @@ impl<R: Runtime> Site<R> {
 
     fn carry_out(self: &Rc<Self>, job: Job) {
         match job {
-            Job::Join { stream, part, join } => match self.runtime.adopt(stream) {
+            Job::Join { parcel, part, join } => match Wire::adopt(&self.runtime, parcel) {
                 Ok(stream) => {
                     let site = Rc::clone(self);
                     self.spawn(async move { site.join(stream, part, join).await });
@@ -236,10 +268,10 @@ impl<R: Runtime> Site<R> {
     }
 
     /// Makes a socket a peer, or says why not while it still speaks HTTP.
-    async fn join(self: &Rc<Self>, mut stream: R::Stream, part: Vec<u8>, join: Join) {
+    async fn join(self: &Rc<Self>, mut stream: Wire<R>, part: Vec<u8>, join: Join) {
         match self.shard.open(&join.room, join.access.clone()) {
             Ok(id) => {
-                let link = Link::new(Box::new(stream), join.response, self.shard.limits());
+                let link = Link::new(stream.boxed(), join.response, self.shard.limits());
                 self.serve(Conn::new(id, link, part, self.shard.now()), join.pass, join.recheck);
             }
             Err(reject) => self.refuse(&mut stream, &reject.into()).await,
@@ -298,14 +330,14 @@ impl<R: Runtime> Site<R> {
         }
     }
 
-    async fn refuse(&self, stream: &mut R::Stream, refusal: &Refusal) {
+    async fn refuse(&self, stream: &mut Wire<R>, refusal: &Refusal) {
         self.shard.notify(&Notice::Refused { refusal });
         self.answer(stream, &refusal.response()).await;
     }
 
     /// Writes an answer, then reads what the peer still sends: a socket that is closed with unread
     /// bytes resets the connection, and the answer would be lost.
-    async fn answer(&self, stream: &mut R::Stream, answer: &[u8]) {
+    async fn answer(&self, stream: &mut Wire<R>, answer: &[u8]) {
         let deadline = Instant::now() + self.shard.timeouts().closing;
         let linger = async {
             stream.write_all(answer).await?;

@@ -23,6 +23,8 @@ pub(crate) struct Gate {
     pub(crate) limits: NetLimits,
     pub(crate) origins: Origins,
     pub(crate) proxies: Proxies,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::TlsConfig>,
     counts: Mutex<Counts>,
 }
 
@@ -79,6 +81,18 @@ impl Gate {
         let mut pass = self.pass();
         pass.connect()?;
         Ok(pass)
+    }
+
+    /// Whether a connection begins with a handshake of TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_self, reason = "with TLS it is asked")]
+    pub(crate) fn speaks_tls(&self) -> bool {
+        false
     }
 
     fn pass(self: &Arc<Self>) -> Pass {

@@ -79,7 +79,10 @@ mod server;
 mod shard;
 mod signal;
 pub mod store;
+#[cfg(feature = "tls")]
+mod tls;
 mod upgrade;
+mod wire;
 mod ws;
 
 pub use arrival::{Arrival, Occasion};
@@ -95,4 +98,6 @@ pub use proxy::{ForwardedIn, InvalidPrefix, IpPrefix, Proxies};
 pub use refusal::Refusal;
 pub use runtime::Runtime;
 pub use server::{Farewell, Notice, Running, Server, Stopper, Timeouts};
+#[cfg(feature = "tls")]
+pub use tls::{TlsConfig, TlsError};
 pub use upgrade::{Entrance, handshake};

@@ -226,6 +226,8 @@ impl Link {
                 }
                 End::Shaken => {
                     ready!(flushed);
+                    // A plain socket says with its end that nothing more comes, TLS in a word.
+                    ready!(Pin::new(&mut self.stream).poll_close(cx)).map_err(|_| Broken)?;
                     return Poll::Ready(Err(Broken));
                 }
                 End::Broken => {

@@ -51,6 +51,11 @@ pub enum Notice<'a> {
         /// Why.
         error: &'a io::Error,
     },
+    /// A connection that should have begun with a handshake of TLS did not.
+    TlsFailed {
+        /// Why.
+        error: &'a io::Error,
+    },
     /// A chain stands otherwise than before; see [`Running::chain`].
     #[cfg(feature = "client")]
     Upstream {
@@ -178,6 +183,15 @@ impl<R: Runtime> Server<R> {
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
         self.gate.origins = origins;
+        self
+    }
+
+    /// Speaks TLS, and nothing else. Keep a clone of the configuration to change certificates while
+    /// the server runs.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: crate::tls::TlsConfig) -> Self {
+        self.gate.tls = Some(config);
         self
     }
 

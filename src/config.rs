@@ -29,6 +29,8 @@ pub struct Config {
     /// [`ApplicationOp::Message`](crate::ApplicationOp), even where y-protocols knows the type
     /// (Jupyter's type 2 is y-protocols' auth). Default: none.
     pub application_messages: BTreeSet<u64>,
+    /// How much of a room's past the store keeps.
+    pub history: History,
     /// The bounds.
     pub limits: Limits,
 }
@@ -43,6 +45,7 @@ impl Default for Config {
             awareness_timeout: Duration::from_secs(30),
             absent: Absent::default(),
             application_messages: BTreeSet::new(),
+            history: History::default(),
             limits: Limits::default(),
         }
     }
@@ -118,6 +121,48 @@ pub enum Presence {
     Relay,
 }
 
+/// How much of a room's past its store keeps beside the document: when the log of updates is folded
+/// into a snapshot, after which the single updates, their times and their metadata are gone.
+///
+/// Whatever is set here, the document is the same; a long log makes its load slower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Whether the log is folded for the sake of space and speed.
+    pub folding: Folding,
+    /// Fold the log of a room that has not changed for so long, when it is loaded or written to next;
+    /// the new updates stay outside. It is ypy-websocket's `document_ttl`. Default: none.
+    pub ttl: Option<Duration>,
+    /// Fold a log of more than so many bytes. Default: none.
+    pub log_bytes: Option<usize>,
+    /// Fold a log whose oldest update is older, when the room is loaded or written to next. Default:
+    /// none.
+    pub log_age: Option<Duration>,
+}
+
+impl History {
+    /// Every update that was ever accepted stays in the log.
+    pub const KEEP_ALL: Self =
+        Self { folding: Folding::AtBounds, ttl: None, log_bytes: None, log_age: None };
+}
+
+impl Default for History {
+    /// Folded when it pays, and for no other reason.
+    fn default() -> Self {
+        Self { folding: Folding::WhenItPays, ..Self::KEEP_ALL }
+    }
+}
+
+/// Whether a log is folded before it reaches a bound of [`History`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Folding {
+    /// When it has more than [`Limits::tail_bytes`] and more than a quarter of the snapshot, and
+    /// when a room is unloaded with a log that would make its next load slower.
+    #[default]
+    WhenItPays,
+    /// Only at the other bounds; without any, never.
+    AtBounds,
+}
+
 /// Every queue, table, frame, document and wait is bounded by one of these.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -179,7 +224,7 @@ pub struct Limits {
     /// Default: 8 MiB.
     pub journal_bytes: usize,
     /// Tail bytes beyond which a tail is folded into the snapshot, if it is also more than a quarter
-    /// of the snapshot. Default: 64 KiB.
+    /// of the snapshot: in memory always, in the store as [`History`] says. Default: 64 KiB.
     pub tail_bytes: usize,
 }
 

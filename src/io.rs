@@ -5,6 +5,7 @@ use crate::wire::varint;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One peer in one room: hub-local, never reused.
 ///
@@ -458,6 +459,11 @@ pub struct Stored {
     pub snapshot_upto: Seq,
     /// The batches after the snapshot, in order.
     pub log: Vec<Batch>,
+    /// How long ago the room last changed, if the store knows: by the time of its answer, as the
+    /// engine has no calendar.
+    pub changed_ago: Option<Duration>,
+    /// How long ago the first batch of the log was stored, if the store knows.
+    pub log_began_ago: Option<Duration>,
 }
 
 impl Stored {

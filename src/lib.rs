@@ -110,7 +110,9 @@ pub mod docs {
     pub mod durability {}
 }
 
-pub use config::{Absent, Access, Config, Durability, Limits, Presence, Rate, Rights};
+pub use config::{
+    Absent, Access, Config, Durability, Folding, History, Limits, Presence, Rate, Rights,
+};
 pub use error::{
     CloseCode, Fault, FaultKind, InvalidRoomName, NotApplied, Reject, StoreFault, StoreFaultKind,
 };

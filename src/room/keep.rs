@@ -2,34 +2,91 @@
 
 use super::pace::Wait;
 use super::{Context, Phase, Room, Stage};
+use crate::config::{Config, Folding};
 use crate::error::StoreFault;
 use crate::io::{Append, Batch, Event, Output, Seq, StoreOp, Stored};
 use crate::journal::Progress;
+use crate::time::Timestamp;
+use std::time::Duration;
 
 /// What a row of a log costs a store beside its bytes, roughly.
 const ROW_BYTES: usize = 64;
 /// A log of so many rows is folded when the room is unloaded.
 const UNLOAD_ROWS: usize = 64;
 
-/// When the store's log is replaced by a snapshot.
+/// The store's log, and when it is replaced by a snapshot.
 #[derive(Debug, Default)]
-pub(crate) struct Compaction {
-    /// Rows and bytes of the log since the last snapshot.
+pub(crate) struct Log {
+    /// Rows and bytes since the last snapshot.
     rows: usize,
     bytes: usize,
+    /// When its first row came about.
+    began: Option<Moment>,
+    /// When the room last changed.
+    changed: Option<Moment>,
     in_flight: bool,
 }
 
-impl Compaction {
-    pub(super) fn of(stored: &Stored) -> Self {
-        let mut compaction = Self::default();
-        stored.log.iter().for_each(|batch| compaction.count(batch));
-        compaction
+/// A time that may be before the epoch of all [`Timestamp`]s.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: Timestamp,
+    before: Duration,
+}
+
+impl Moment {
+    fn age(self, now: Timestamp) -> Duration {
+        now.since(self.at) + self.before
+    }
+}
+
+impl Log {
+    pub(super) fn of(stored: &Stored, now: Timestamp) -> Self {
+        let moment = |ago: Option<Duration>| ago.map(|before| Moment { at: now, before });
+        let mut log = Self::default();
+        stored.log.iter().for_each(|batch| log.count(batch));
+        log.began = moment(stored.log_began_ago);
+        log.changed = moment(stored.changed_ago);
+        log
+    }
+
+    fn grow(&mut self, batch: &Batch, now: Timestamp) {
+        let moment = Some(Moment { at: now, before: Duration::ZERO });
+        if self.rows == 0 {
+            self.began = moment;
+        }
+        self.changed = moment;
+        self.count(batch);
     }
 
     fn count(&mut self, batch: &Batch) {
         self.rows += 1;
         self.bytes += batch.framed().len() + ROW_BYTES;
+    }
+
+    /// Whether it is to be folded, beside a snapshot of so many bytes.
+    fn is_due(&self, now: Timestamp, config: &Config, snapshot: usize) -> bool {
+        if self.rows == 0 || self.in_flight {
+            return false;
+        }
+        let history = &config.history;
+        let pays = match history.folding {
+            Folding::WhenItPays => {
+                self.bytes > config.limits.tail_bytes && self.bytes > snapshot / 4
+            }
+            Folding::AtBounds => false,
+        };
+        let older = |moment: Option<Moment>, bound: Option<Duration>| {
+            bound.zip(moment).is_some_and(|(bound, moment)| moment.age(now) > bound)
+        };
+        pays || history.log_bytes.is_some_and(|bound| self.bytes > bound)
+            || older(self.changed, history.ttl)
+            || older(self.began, history.log_age)
+    }
+
+    /// Whether folding it makes the room's next load faster.
+    fn slows_loading(&self, document: usize) -> bool {
+        self.rows >= UNLOAD_ROWS || self.bytes > (document / 16).max(ROW_BYTES * 8)
     }
 }
 
@@ -53,8 +110,7 @@ impl Room {
         if self.document.wants_folding(limits) {
             self.document.fold(self.journal.durable());
         }
-        let snapshot = self.document.snapshot().len();
-        if self.compaction.bytes > limits.tail_bytes && self.compaction.bytes > snapshot / 4 {
+        if self.log.is_due(cx.now, cx.config, self.document.snapshot().len()) {
             self.compact(cx);
         }
         if self.phase == Phase::Draining && self.journal.is_durable() {
@@ -71,12 +127,9 @@ impl Room {
     }
 
     fn compact(&mut self, cx: &mut Context<'_>) {
-        if self.compaction.in_flight {
-            return;
-        }
         let upto = self.journal.durable();
         self.document.fold(upto);
-        self.compaction = Compaction { in_flight: true, ..Compaction::default() };
+        self.log = Log { in_flight: true, changed: self.log.changed, ..Log::default() };
         cx.push(Output::Store(StoreOp::Compact {
             room: self.id,
             name: self.name.clone(),
@@ -87,8 +140,11 @@ impl Room {
 
     fn unload(&mut self, cx: &mut Context<'_>) {
         debug_assert!(self.gated.is_empty() && self.peers.is_empty());
-        let small = self.document.bytes() / 16;
-        if self.compaction.rows >= UNLOAD_ROWS || self.compaction.bytes > small.max(ROW_BYTES * 8) {
+        let folds = match cx.config.history.folding {
+            Folding::WhenItPays => self.log.slows_loading(self.document.bytes()),
+            Folding::AtBounds => false,
+        };
+        if folds && !self.log.in_flight {
             self.compact(cx);
         }
         self.end(cx);
@@ -102,7 +158,7 @@ impl Room {
             Progress::Recovered => cx.event(Event::RoomRecovered { room: self.id }),
         }
         if let Some(batch) = in_flight {
-            self.compaction.count(&batch);
+            self.log.grow(&batch, cx.now);
         }
         self.unsettled = true;
     }
@@ -120,7 +176,7 @@ impl Room {
         upto: Seq,
         result: Result<(), StoreFault>,
     ) {
-        self.compaction.in_flight = false;
+        self.log.in_flight = false;
         match result {
             Ok(()) => {
                 let bytes = self.document.snapshot().len();

@@ -28,7 +28,8 @@ impl Room {
         match loaded {
             Ok((document, stored)) => {
                 self.journal = Journal::new(stored.last());
-                self.compaction = keep::Compaction::of(&stored);
+                self.log = keep::Log::of(&stored, cx.now);
+                self.unsettled |= !stored.log.is_empty();
                 self.document = document;
                 match cx.config.absent {
                     Absent::Initialise if stored.is_absent() => self.ask_for_content(cx),

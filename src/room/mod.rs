@@ -74,7 +74,7 @@ pub(crate) struct Room {
     presence: Option<PresenceNews>,
     /// Writers wait: the journal is failing or has too much pending.
     congested: bool,
-    compaction: keep::Compaction,
+    log: keep::Log,
     own: application::Own,
     /// Coarse timers: keepalive, awareness, lagging and waiting peers.
     tick_at: Option<Timestamp>,
@@ -123,7 +123,7 @@ impl Room {
             gated: VecDeque::new(),
             presence: None,
             congested: false,
-            compaction: keep::Compaction::default(),
+            log: keep::Log::default(),
             own: application::Own::default(),
             tick_at: None,
             gap_at: None,

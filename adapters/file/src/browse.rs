@@ -6,8 +6,8 @@ use crate::{file, format, name};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use yroom::{RoomName, StoreFault};
-use yroom_net::store::{Browse, Examined, Survey};
+use yroom::{Append, RoomName, StoreFault};
+use yroom_net::store::{Browse, Examined, Stamp, Survey};
 
 /// More than any header has.
 const HEADER: u64 = 512;
@@ -32,10 +32,10 @@ impl Browse for FileStore {
             .map(|torn| format!("the last {} bytes are an unfinished write", torn.len()));
         Ok(Examined {
             stored: content.stored,
-            times: content.times,
+            stamps: content.stamps,
+            snapshot_ms: content.snapshot_ms,
             rows: content.records,
             bytes: content.standing.len,
-            changed_ms: (content.records > 0).then_some(content.changed_ms),
             damage: content.damage,
             remnant,
         })
@@ -65,6 +65,13 @@ impl Browse for FileStore {
             list.push(format!("{shown}: {what}"));
         }
         Ok(survey)
+    }
+
+    fn restore(&mut self, rows: &[(Append, Stamp)]) -> Result<(), StoreFault> {
+        for room in rows.chunk_by(|(a, _), (b, _)| a.name == b.name) {
+            self.write_anew(room)?;
+        }
+        Ok(())
     }
 }
 

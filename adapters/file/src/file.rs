@@ -7,10 +7,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use yroom::{Batch, RoomName, Seq, StoreFault, Stored};
-use yroom_net::store::rules;
+use yroom_net::store::{Stamp, rules};
 
 /// Where a room's file stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Standing {
     pub(crate) salt: u32,
     /// Bytes of the file that are sound; it may be longer while a torn end is still there.
@@ -20,13 +20,14 @@ pub(crate) struct Standing {
 }
 
 /// What a room's file holds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Content {
     pub(crate) stored: Stored,
     pub(crate) standing: Standing,
-    /// When each batch of the log was written, and before them the snapshot's newest.
-    pub(crate) times: Vec<i64>,
-    pub(crate) changed_ms: i64,
+    /// What stands beside each batch of the log.
+    pub(crate) stamps: Vec<Stamp>,
+    /// When the last of what the snapshot covers was written.
+    pub(crate) snapshot_ms: Option<i64>,
     pub(crate) records: u64,
     /// The bytes behind the sound ones, which a crash left.
     pub(crate) torn: Option<Bytes>,
@@ -53,8 +54,8 @@ fn replay(bytes: &Bytes, salt: u32, start: usize) -> Content {
     let mut content = Content {
         stored: Stored::default(),
         standing,
-        times: Vec::new(),
-        changed_ms: 0,
+        stamps: Vec::new(),
+        snapshot_ms: None,
         records: 0,
         torn: None,
         damage: None,
@@ -87,8 +88,13 @@ fn replay(bytes: &Bytes, salt: u32, start: usize) -> Content {
 }
 
 impl Content {
+    /// When the last of it was written.
+    pub(crate) fn changed_ms(&self) -> Option<i64> {
+        self.stamps.last().map(|stamp| stamp.at_ms).or(self.snapshot_ms)
+    }
+
     fn apply(&mut self, bytes: &Bytes, record: Record<'_>) -> Result<(), String> {
-        let Record { kind, place, at_ms, data } = record;
+        let Record { kind, place, at_ms, metadata, data } = record;
         let data = bytes.slice_ref(data);
         let stored = &mut self.stored;
         match kind {
@@ -98,6 +104,7 @@ impl Content {
             Kind::Snapshot => {
                 stored.snapshot = Some(data);
                 stored.snapshot_upto = Seq(place);
+                self.snapshot_ms = Some(at_ms);
             }
             Kind::Batch => {
                 let batch = Batch::from_framed(Seq(place), data)
@@ -105,12 +112,11 @@ impl Content {
                 rules::check_append(stored.snapshot_upto, stored.last(), &batch)
                     .map_err(|fault| fault.message)?;
                 truncate(&mut stored.log, Seq(place - 1));
-                self.times.truncate(stored.log.len());
+                self.stamps.truncate(stored.log.len());
                 stored.log.push(batch);
-                self.times.push(at_ms);
+                self.stamps.push(Stamp { at_ms, metadata: Bytes::copy_from_slice(metadata) });
             }
         }
-        self.changed_ms = at_ms;
         self.records += 1;
         Ok(())
     }
@@ -161,17 +167,15 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// A batch record's bytes; `run` is consecutive.
-pub(crate) fn batch_record(salt: u32, run: &[Batch], at_ms: i64) -> Vec<u8> {
-    let mut bytes = vec![0; RECORD_HEADER];
-    bytes.reserve(run.iter().map(|batch| batch.framed().len()).sum());
-    for batch in run {
-        bytes.extend_from_slice(batch.framed());
-    }
-    let (header, data) = bytes.split_at_mut(RECORD_HEADER);
-    let place = run.first().map_or(0, |batch| batch.first().0);
-    let record = Record { kind: Kind::Batch, place, at_ms, data };
-    header.copy_from_slice(&format::record_header(salt, &record));
+/// A batch record's bytes.
+pub(crate) fn batch_record(salt: u32, batch: &Batch, stamp: &Stamp) -> Vec<u8> {
+    let Stamp { at_ms, metadata } = stamp;
+    let (place, data) = (batch.first().0, &batch.framed()[..]);
+    let record = Record { kind: Kind::Batch, place, at_ms: *at_ms, metadata, data };
+    let mut bytes = Vec::with_capacity(RECORD_HEADER + metadata.len() + data.len());
+    bytes.extend(format::record_header(salt, &record));
+    bytes.extend_from_slice(metadata);
+    bytes.extend_from_slice(data);
     bytes
 }
 
@@ -181,12 +185,10 @@ pub(crate) fn batch_record(salt: u32, run: &[Batch], at_ms: i64) -> Vec<u8> {
 pub(crate) fn replace(
     path: &Path,
     room: &RoomName,
-    stored: &Stored,
-    snapshot_ms: i64,
-    times: &[i64],
+    content: &Content,
 ) -> Result<(File, Standing), StoreFault> {
     let temporary = path.with_extension("new");
-    let written = write_whole(&temporary, room, stored, snapshot_ms, times);
+    let written = write_whole(&temporary, room, content);
     let (file, standing) = written.map_err(|error| {
         let _ = fs::remove_file(&temporary);
         not_done(&error)
@@ -197,26 +199,21 @@ pub(crate) fn replace(
     Ok((file, standing))
 }
 
-fn write_whole(
-    path: &Path,
-    room: &RoomName,
-    stored: &Stored,
-    snapshot_ms: i64,
-    times: &[i64],
-) -> io::Result<(File, Standing)> {
+fn write_whole(path: &Path, room: &RoomName, content: &Content) -> io::Result<(File, Standing)> {
+    let Content { stored, stamps, snapshot_ms, .. } = content;
     let (salt, header) = format::header(room);
     let mut out = BufWriter::new(create(path)?);
     out.write_all(&header)?;
     let mut len = header.len() as u64;
     if let Some(data) = &stored.snapshot {
-        let place = stored.snapshot_upto.0;
-        let record = Record { kind: Kind::Snapshot, place, at_ms: snapshot_ms, data };
+        let (place, at_ms) = (stored.snapshot_upto.0, snapshot_ms.unwrap_or(0));
+        let record = Record { kind: Kind::Snapshot, place, at_ms, metadata: &[], data };
         out.write_all(&format::record_header(salt, &record))?;
         out.write_all(data)?;
         len += (RECORD_HEADER + data.len()) as u64;
     }
-    for (batch, at_ms) in stored.log.iter().zip(times) {
-        let record = batch_record(salt, std::slice::from_ref(batch), *at_ms);
+    for (batch, stamp) in stored.log.iter().zip(stamps) {
+        let record = batch_record(salt, batch, stamp);
         out.write_all(&record)?;
         len += record.len() as u64;
     }

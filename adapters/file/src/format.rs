@@ -3,10 +3,10 @@
 //! ```text
 //! file   = header record*
 //! header = "yroom1\r\n" salt:u64 name_len:u64 name crc:u32
-//! record = marker:u32 crc:u32 len:u64 place:u64 at_ms:i64 data
+//! record = marker:u32 crc:u32 len:u64 place:u64 at_ms:i64 metadata_len:u32 metadata data
 //! ```
 //!
-//! Numbers are little-endian. The first record may be a snapshot, whose place is the last that it
+//! Numbers are little-endian; `len` is that of metadata and data together. The first record may be a snapshot, whose place is the last that it
 //! covers; the others are batches, whose place is their first. A batch at a place that is there
 //! already replaces it and all after it. Checksums (crc32c) begin with the file's salt, so that no
 //! update can contain what looks like a record of the file that it is stored in.
@@ -16,7 +16,7 @@ use yroom::RoomName;
 
 const MAGIC: &[u8; 8] = b"yroom1\r\n";
 const HEADER_FIXED: usize = 8 + 8 + 8;
-pub(crate) const RECORD_HEADER: usize = 32;
+pub(crate) const RECORD_HEADER: usize = 36;
 const SNAPSHOT: &[u8; 4] = b"\xf7yS\x01";
 const BATCH: &[u8; 4] = b"\xf7yB\x01";
 
@@ -35,6 +35,7 @@ pub(crate) struct Record<'a> {
     pub(crate) kind: Kind,
     pub(crate) place: u64,
     pub(crate) at_ms: i64,
+    pub(crate) metadata: &'a [u8],
     pub(crate) data: &'a [u8],
 }
 
@@ -110,17 +111,21 @@ fn parse_header(file: &[u8]) -> Option<(&[u8], u32, usize)> {
     (crc32c::crc32c(&file[..end]) == crc).then_some((name, crc, end + 4))
 }
 
-/// The header of a record with this data; the data follows it.
+/// The header of a record; its metadata and its data follow it.
 pub(crate) fn record_header(salt: u32, record: &Record<'_>) -> [u8; RECORD_HEADER] {
     let mut bytes = [0; RECORD_HEADER];
     bytes[..4].copy_from_slice(match record.kind {
         Kind::Snapshot => SNAPSHOT,
         Kind::Batch => BATCH,
     });
-    bytes[8..16].copy_from_slice(&(record.data.len() as u64).to_le_bytes());
+    let len = (record.metadata.len() + record.data.len()) as u64;
+    bytes[8..16].copy_from_slice(&len.to_le_bytes());
     bytes[16..24].copy_from_slice(&record.place.to_le_bytes());
-    bytes[24..].copy_from_slice(&record.at_ms.to_le_bytes());
-    let crc = checksum(salt, &bytes, record.data);
+    bytes[24..32].copy_from_slice(&record.at_ms.to_le_bytes());
+    // Bounded far below that when it is asked for.
+    let metadata = u32::try_from(record.metadata.len()).unwrap_or(u32::MAX);
+    bytes[32..].copy_from_slice(&metadata.to_le_bytes());
+    let crc = checksum(salt, &bytes, &[record.metadata, record.data]);
     bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
@@ -145,13 +150,15 @@ fn sound(file: &[u8], salt: u32, at: usize) -> Option<(Record<'_>, usize)> {
     };
     let start = at + RECORD_HEADER;
     let end = start.checked_add(usize::try_from(number(header, 8)?).ok()?)?;
-    let data = file.get(start..end)?;
+    let content = file.get(start..end)?;
     let crc = u32::from_le_bytes(header[4..8].try_into().ok()?);
-    if checksum(salt, header, data) != crc {
+    if checksum(salt, header, &[content]) != crc {
         return None;
     }
     let at_ms = number(header, 24)?.cast_signed();
-    Some((Record { kind, place: number(header, 16)?, at_ms, data }, end))
+    let metadata = u32::from_le_bytes(header[32..].try_into().ok()?);
+    let (metadata, data) = content.split_at_checked(metadata as usize)?;
+    Some((Record { kind, place: number(header, 16)?, at_ms, metadata, data }, end))
 }
 
 /// Whether a record is found from `from` on; yes, too, if the search became too long, because
@@ -169,9 +176,10 @@ fn is_anything_sound(file: &[u8], salt: u32, from: usize) -> bool {
     false
 }
 
-fn checksum(salt: u32, header: &[u8], data: &[u8]) -> u32 {
+fn checksum(salt: u32, header: &[u8], content: &[&[u8]]) -> u32 {
     let crc = crc32c::crc32c_append(salt, &header[..4]);
-    crc32c::crc32c_append(crc32c::crc32c_append(crc, &header[8..RECORD_HEADER]), data)
+    let crc = crc32c::crc32c_append(crc, &header[8..RECORD_HEADER]);
+    content.iter().fold(crc, |crc, part| crc32c::crc32c_append(crc, part))
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u64> {
@@ -187,8 +195,10 @@ mod tests {
         let mut ends = vec![file.len()];
         for place in 1..=3_u64 {
             let data = vec![place as u8; 40];
-            let record = Record { kind: Kind::Batch, place, at_ms: 5, data: &data };
+            let metadata = &b"by me"[..place as usize];
+            let record = Record { kind: Kind::Batch, place, at_ms: 5, metadata, data: &data };
             file.extend(record_header(salt, &record));
+            file.extend(metadata);
             file.extend(&data);
             ends.push(file.len());
         }

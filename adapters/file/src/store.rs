@@ -9,9 +9,8 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 use yroom::{Append, Batch, RoomName, Seq, StoreFault, StoreFaultKind, Stored};
-use yroom_net::store::{BlockingStore, DirLock, rules};
+use yroom_net::store::{BlockingStore, DirLock, Metadata, Stamp, ago, now_ms, rules};
 
 /// What the format file says.
 const FORMAT: &str = "yroom files 1\n";
@@ -26,6 +25,7 @@ pub struct FileStore {
     /// Rooms of which a sync failed: what their files seem to hold may not be on the disk.
     suspect: BTreeSet<RoomName>,
     on_repair: Box<dyn FnMut(&str) + Send>,
+    metadata: Metadata,
     _lock: DirLock,
 }
 
@@ -83,6 +83,7 @@ impl FileStore {
             open_files: 0,
             suspect: BTreeSet::new(),
             on_repair: Box::new(|_| {}),
+            metadata: Metadata::none(),
             _lock: lock,
         })
     }
@@ -100,6 +101,13 @@ impl FileStore {
     #[must_use]
     pub fn on_repair(mut self, report: impl FnMut(&str) + Send + 'static) -> Self {
         self.on_repair = Box::new(report);
+        self
+    }
+
+    /// What to store beside each batch.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
         self
     }
 
@@ -187,7 +195,9 @@ impl FileStore {
         if pending.before.is_none() {
             (pending.after.salt, bytes) = format::header(name);
         }
-        bytes.extend(file::batch_record(pending.after.salt, &pending.run, now));
+        let batch = joined(&pending.run)?;
+        let stamp = self.metadata.stamp(name, &batch, now);
+        bytes.extend(file::batch_record(pending.after.salt, &batch, &stamp));
         let at = pending.after.len;
         pending.after.len += bytes.len() as u64;
         write_at(file, at, &bytes).map_err(|error| not_done(&error))
@@ -237,11 +247,46 @@ impl FileStore {
             Err(fault) if fault.kind == StoreFaultKind::Corrupt => return Ok(()),
             Err(fault) => return Err(fault),
         };
-        let snapshot_ms = content.changed_ms;
-        // Puts a torn end aside.
-        file::open(&self.path(room), Some(&content.standing))?;
-        file::replace(&self.path(room), room, &content.stored, snapshot_ms, &content.times)?;
+        self.replace(room, &content)
+    }
+
+    /// Puts a file with this content in the place of a room's; before that, a torn end aside.
+    fn replace(&mut self, room: &RoomName, content: &Content) -> Result<(), StoreFault> {
+        let path = self.path(room);
+        if content.standing.len > 0 {
+            file::open(&path, Some(&content.standing))?;
+        }
+        let replaced = file::replace(&path, room, content);
+        if let Err(fault) = &replaced
+            && fault.kind == StoreFaultKind::Unknown
+        {
+            self.suspect.insert(room.clone());
+        }
+        let (file, standing) = replaced?;
+        self.release(room);
+        self.open_files += 1;
+        self.rooms.insert(room.clone(), Room { standing: Some(standing), file: Some(file) });
         Ok(())
+    }
+
+    /// Adds rows, which are all of one room and keep their stamps.
+    pub(crate) fn write_anew(&mut self, rows: &[(Append, Stamp)]) -> Result<(), StoreFault> {
+        let Some((Append { name, .. }, _)) = rows.first() else { return Ok(()) };
+        let mut content = self.read(name)?.unwrap_or_default();
+        for (Append { batch, .. }, stamp) in rows {
+            let stored = &mut content.stored;
+            rules::check_append(stored.snapshot_upto, stored.last(), batch)?;
+            file::truncate(&mut stored.log, Seq(batch.first().0 - 1));
+            content.stamps.truncate(stored.log.len());
+            stored.log.push(batch.clone());
+            content.stamps.push(stamp.clone());
+        }
+        let path = self.path(name);
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).map_err(|error| not_done(&error))?;
+        }
+        self.replace(name, &content)?;
+        file::sync_dirs(&path, Some(&self.dir)).map_err(|error| unknown(&error))
     }
 }
 
@@ -249,7 +294,13 @@ impl BlockingStore for FileStore {
     fn load(&mut self, room: &RoomName) -> Result<Stored, StoreFault> {
         self.release(room);
         let (standing, stored) = match self.read(room)? {
-            Some(content) => (Some(content.standing), content.stored),
+            Some(content) => {
+                let (now, began) = (now_ms(), content.stamps.first());
+                let log_began_ago = began.map(|stamp| ago(stamp.at_ms, now));
+                let changed_ago = content.changed_ms().map(|at_ms| ago(at_ms, now));
+                let stored = Stored { changed_ago, log_began_ago, ..content.stored };
+                (Some(content.standing), stored)
+            }
             None => (None, Stored::default()),
         };
         self.rooms.insert(room.clone(), Room { standing, file: None });
@@ -285,29 +336,21 @@ impl BlockingStore for FileStore {
     }
 
     fn compact(&mut self, room: &RoomName, upto: Seq, snapshot: Bytes) -> Result<(), StoreFault> {
-        let Content { stored: before, mut times, standing, .. } = self
+        let mut content = self
             .read(room)?
             .ok_or_else(|| StoreFault::new(StoreFaultKind::NotDone, "a room that is not stored"))?;
+        let before = &content.stored;
         rules::check_compact(before.snapshot_upto, before.last(), upto)?;
-        rules::check_snapshot(&before, upto, &snapshot)?;
+        rules::check_snapshot(before, upto, &snapshot)?;
         let covered = before.log.iter().filter(|batch| batch.first() <= upto).count();
         let log: Vec<Batch> = before.log.iter().filter_map(|batch| batch.split(upto).1).collect();
-        let snapshot_ms = covered.checked_sub(1).map_or_else(now_ms, |last| times[last]);
-        times.drain(..times.len() - log.len());
-        let after = Stored { snapshot: Some(snapshot), snapshot_upto: upto, log };
-        // Puts a torn end aside.
-        file::open(&self.path(room), Some(&standing))?;
-        let replaced = file::replace(&self.path(room), room, &after, snapshot_ms, &times);
-        if let Err(fault) = &replaced
-            && fault.kind == StoreFaultKind::Unknown
-        {
-            self.suspect.insert(room.clone());
+        if let Some(last) = covered.checked_sub(1) {
+            content.snapshot_ms = Some(content.stamps[last].at_ms);
         }
-        let (file, standing) = replaced?;
-        self.release(room);
-        self.open_files += 1;
-        self.rooms.insert(room.clone(), Room { standing: Some(standing), file: Some(file) });
-        Ok(())
+        content.stamps.drain(..content.stamps.len() - log.len());
+        content.stored =
+            Stored { snapshot: Some(snapshot), snapshot_upto: upto, log, ..Stored::default() };
+        self.replace(room, &content)
     }
 
     fn delete(&mut self, room: &RoomName) -> Result<(), StoreFault> {
@@ -350,6 +393,19 @@ impl fmt::Debug for FileStore {
     }
 }
 
+/// One batch of consecutive ones.
+fn joined(run: &[Batch]) -> Result<Batch, StoreFault> {
+    let batch = match run {
+        [batch] => Some(batch.clone()),
+        [] => None,
+        [first, ..] => {
+            let framed: Vec<u8> = run.iter().flat_map(Batch::framed).copied().collect();
+            Batch::from_framed(first.first(), framed.into())
+        }
+    };
+    batch.ok_or_else(|| StoreFault::new(StoreFaultKind::NotDone, "an append of nothing"))
+}
+
 #[cfg(unix)]
 fn write_at(file: &mut File, at: u64, bytes: &[u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
@@ -368,10 +424,4 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX))
 }

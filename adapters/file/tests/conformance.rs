@@ -10,3 +10,11 @@ fn it_conforms() {
         Threaded::new(FileStore::open(dir.path()).expect("it opens")).expect("a thread")
     });
 }
+
+#[test]
+fn its_rooms_have_a_history() {
+    let dir = tempfile::tempdir().expect("a directory");
+    conformance::run_history(|metadata| {
+        FileStore::open(dir.path()).expect("it opens").metadata(metadata)
+    });
+}

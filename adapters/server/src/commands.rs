@@ -2,7 +2,7 @@
 
 use crate::auth::mint;
 use crate::options::{Options, StoreKind};
-use crate::{check, export, import};
+use crate::{check, export, import, list};
 use clap::Subcommand;
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Import(import::Args),
     /// Writes a room as a Yjs update, or rooms as ypy-websocket and pycrdt-store keep them.
     Export(export::Args),
+    /// Lists the rooms, when each was changed last, its updates and its bytes; or a room's history.
+    List(list::Args),
     /// Reads everything in a data directory and says what is damaged; changes nothing.
     Check(check::Args),
     /// Prints a token that lets somebody into a room, for development.
@@ -32,6 +34,7 @@ pub(crate) fn run(command: &Command, options: &Options) -> Result<ExitCode, Stri
     match command {
         Command::Import(args) => import::run(args, options),
         Command::Export(args) => export::run(args, options),
+        Command::List(args) => list::run(args, options),
         Command::Check(args) => check::run(args),
         Command::Token(args) => mint::token(args),
         Command::Keygen(args) => mint::keygen(args),

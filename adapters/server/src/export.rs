@@ -33,6 +33,10 @@ pub(crate) struct Args {
     /// Of a damaged room, what is before the damage.
     #[arg(long)]
     salvage: bool,
+
+    /// The document as it was after so many updates, if the log still has them: see `yroom list`.
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    upto: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -55,16 +59,16 @@ pub(crate) fn run(args: &Args, options: &Options) -> Result<ExitCode, String> {
     match (args.format, &rooms[..]) {
         (Format::Sqlite, rooms) => {
             let path = args.output.as_deref().ok_or("a database needs --output")?;
-            write_database(path, rooms, |room| read(&mut *store, room, args.salvage))?;
+            write_database(path, rooms, |room| read(&mut *store, room, args))?;
         }
         (Format::Update, [room]) => {
-            let stored = read(&mut *store, room, args.salvage)?.stored;
+            let stored = read(&mut *store, room, args)?.stored;
             let parts = updates(&stored);
             let merged = update::merge(&parts).map_err(|error| format!("{room:?}: {error}"))?;
             write(args.output.as_deref(), &merged)?;
         }
         (Format::File, [room]) => {
-            let examined = read(&mut *store, room, args.salvage)?;
+            let examined = read(&mut *store, room, args)?;
             write(args.output.as_deref(), &file(&examined))?;
         }
         (Format::Update | Format::File, rooms) => {
@@ -74,15 +78,36 @@ pub(crate) fn run(args: &Args, options: &Options) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(store: &mut dyn ToolStore, room: &RoomName, salvage: bool) -> Result<Examined, String> {
-    let examined = store.examine(room).map_err(|fault| format!("{room:?}: {fault}"))?;
+fn read(store: &mut dyn ToolStore, room: &RoomName, args: &Args) -> Result<Examined, String> {
+    let mut examined = store.examine(room).map_err(|fault| format!("{room:?}: {fault}"))?;
+    let Seq(last) = examined.stored.last();
     match &examined.damage {
-        Some(damage) if !salvage => {
-            let Seq(last) = examined.stored.last();
-            Err(format!("{room:?} is damaged: {damage}; --salvage writes the first {last} updates"))
+        Some(damage) if !args.salvage => {
+            let way = format!("--salvage writes the first {last} updates");
+            return Err(format!("{room:?} is damaged: {damage}; {way}"));
         }
-        Some(_) | None => Ok(examined),
+        Some(_) | None => {}
     }
+    if let Some(upto) = args.upto {
+        go_back(&mut examined, Seq(upto)).map_err(|why| format!("{room:?}: {why}"))?;
+    }
+    Ok(examined)
+}
+
+/// Forgets everything after the place `upto`.
+fn go_back(examined: &mut Examined, upto: Seq) -> Result<(), String> {
+    let stored = &mut examined.stored;
+    let (from, last) = (stored.snapshot_upto, stored.last());
+    if upto < from || upto > last {
+        let (from, last) = (from.0, last.0);
+        return Err(format!("of its {last} updates the first {from} are folded into one"));
+    }
+    stored.log = std::mem::take(&mut stored.log)
+        .into_iter()
+        .filter_map(|batch| batch.split(upto).0)
+        .collect();
+    examined.stamps.truncate(examined.stored.log.len());
+    Ok(())
 }
 
 /// The snapshot and the updates after it.
@@ -91,24 +116,22 @@ fn updates(stored: &Stored) -> Vec<&[u8]> {
     stored.snapshot.as_deref().into_iter().chain(log).collect()
 }
 
-/// When each of the updates was stored, in seconds: strictly increasing, as pycrdt-store reads in the
-/// order of times and a clock can be set back.
-fn times(examined: &Examined) -> Vec<f64> {
-    let Examined { stored, times, changed_ms, .. } = examined;
-    let log = stored.log.iter().zip(times);
-    let log = log.flat_map(|(batch, time)| std::iter::repeat_n(*time, batch.count() as usize));
-    let first = times.first().or(changed_ms.as_ref()).copied().unwrap_or(0);
+/// What stands beside each of the updates; the time is in seconds and strictly increasing, as
+/// pycrdt-store reads in the order of times and a clock can be set back.
+fn stamps(examined: &Examined) -> Vec<(&[u8], f64)> {
+    let Examined { stored, stamps, snapshot_ms, .. } = examined;
+    let log = stored.log.iter().zip(stamps);
+    let log = log.flat_map(|(batch, stamp)| std::iter::repeat_n(stamp, batch.count() as usize));
+    let log = log.map(|stamp| (&stamp.metadata[..], stamp.at_ms));
+    let folded = stored.snapshot.iter().map(|_| (&[][..], snapshot_ms.unwrap_or(0)));
     let mut last = f64::NEG_INFINITY;
-    stored
-        .snapshot
-        .iter()
-        .map(|_| first)
+    folded
         .chain(log)
-        .map(|ms| {
+        .map(|(metadata, at_ms)| {
             #[expect(clippy::cast_precision_loss, reason = "exact for 285,000 years")]
-            let seconds = ms as f64 / 1_000.0;
+            let seconds = at_ms as f64 / 1_000.0;
             last = if seconds > last { seconds } else { last + 0.000_01 };
-            last
+            (metadata, last)
         })
         .collect()
 }
@@ -116,8 +139,8 @@ fn times(examined: &Examined) -> Vec<f64> {
 fn file(examined: &Examined) -> Vec<u8> {
     let updates = updates(&examined.stored);
     let mut file = b"VERSION:2\n".to_vec();
-    for (update, time) in updates.iter().zip(times(examined)) {
-        for part in [update, &[][..], &time.to_le_bytes()] {
+    for (update, (metadata, time)) in updates.iter().zip(stamps(examined)) {
+        for part in [update, metadata, &time.to_le_bytes()] {
             varint::write(&mut file, part.len() as u64);
             file.extend_from_slice(part);
         }
@@ -151,10 +174,10 @@ fn write_database(
     for room in rooms {
         let examined = read(room)?;
         let updates = updates(&examined.stored);
-        for (update, time) in updates.iter().zip(times(&examined)) {
+        for (update, (metadata, time)) in updates.iter().zip(stamps(&examined)) {
             transaction
-                .prepare_cached("INSERT INTO yupdates VALUES (?1, ?2, x'', ?3)")
-                .and_then(|mut it| it.execute(params![room.as_str(), update, time]))
+                .prepare_cached("INSERT INTO yupdates VALUES (?1, ?2, ?3, ?4)")
+                .and_then(|mut it| it.execute(params![room.as_str(), update, metadata, time]))
                 .map_err(told)?;
         }
     }
@@ -173,19 +196,42 @@ const SCHEMA: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yroom_net::store::Stamp;
 
-    #[test]
-    fn times_increase_though_the_clock_did_not() {
+    /// Four updates folded into a snapshot, and then two, one and three.
+    fn examined() -> Examined {
         let batches = [(5, 2), (7, 1), (8, 3)];
         let batch =
             |(first, count)| Batch::of(Seq(first), std::iter::repeat_n(update::EMPTY, count));
         let log = batches.into_iter().filter_map(batch).collect();
         let snapshot = Some(update::EMPTY.into());
-        let stored = Stored { snapshot, snapshot_upto: Seq(4), log };
-        let examined = Examined { stored, times: vec![5_000, 9_000, 1_000], ..Examined::default() };
-        let times = times(&examined);
-        assert_eq!(times.len(), 1 + 6);
-        assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
-        assert!((times[3] - 9.0).abs() < 0.001, "{times:?}");
+        let stored = Stored { snapshot, snapshot_upto: Seq(4), log, ..Stored::default() };
+        let mut stamps = [5_000, 9_000, 1_000].map(Stamp::at).to_vec();
+        stamps[1].metadata = b"by me".as_slice().into();
+        Examined { stored, stamps, snapshot_ms: Some(4_000), ..Examined::default() }
+    }
+
+    #[test]
+    fn times_increase_though_the_clock_did_not() {
+        let examined = examined();
+        let stamps = stamps(&examined);
+        assert_eq!(stamps.len(), 1 + 6);
+        assert!(stamps.is_sorted_by(|a, b| a.1 < b.1), "{stamps:?}");
+        assert!((stamps[3].1 - 9.0).abs() < 0.001, "{stamps:?}");
+        let with_metadata = stamps.iter().position(|it| it.0 == b"by me");
+        assert_eq!(with_metadata, Some(3));
+    }
+
+    #[test]
+    fn an_earlier_state_is_what_was_there_and_one_that_is_folded_is_refused() {
+        for (upto, rows) in [(4, 0), (5, 1), (6, 1), (7, 2), (9, 3), (10, 3)] {
+            let mut examined = examined();
+            go_back(&mut examined, Seq(upto)).expect("the log has it");
+            assert_eq!(examined.stored.last(), Seq(upto));
+            assert_eq!((examined.stored.log.len(), examined.stamps.len()), (rows, rows));
+        }
+        for upto in [0, 3, 11] {
+            go_back(&mut examined(), Seq(upto)).expect_err("folded, or not there yet");
+        }
     }
 }

@@ -6,8 +6,10 @@ mod check;
 mod commands;
 mod export;
 mod import;
+mod list;
 mod log;
 mod options;
+mod utc;
 
 use auth::{Gatekeeper, Open};
 use clap::Parser;

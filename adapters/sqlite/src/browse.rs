@@ -4,8 +4,8 @@ use crate::error::fault;
 use crate::row::room_crc;
 use crate::store::{Sound, SqliteStore, corrupt, find_id, read_sound};
 use rusqlite::Connection;
-use yroom::{RoomName, StoreFault};
-use yroom_net::store::{Browse, Examined, Survey};
+use yroom::{Append, RoomName, StoreFault};
+use yroom_net::store::{Browse, Examined, Listed, Stamp, Survey};
 
 impl Browse for SqliteStore {
     fn rooms(&mut self) -> Result<Vec<RoomName>, StoreFault> {
@@ -16,19 +16,49 @@ impl Browse for SqliteStore {
     fn examine(&mut self, room: &RoomName) -> Result<Examined, StoreFault> {
         let db = self.db()?;
         let id = find_id(db, room)?.ok_or_else(|| corrupt("nothing is stored"))?;
-        let Sound { stored, times, damage } = read_sound(db, id).map_err(|error| fault(&error))?;
+        let sound = read_sound(db, id).map_err(|error| fault(&error))?;
+        let Sound { stored, stamps, snapshot_ms, damage } = sound;
         let batches = stored.log.iter().map(|batch| batch.framed().len());
         let snapshot = stored.snapshot.as_ref().map(bytes::Bytes::len);
         let rows = (batches.len() + usize::from(snapshot.is_some())) as u64;
         let bytes = (batches.sum::<usize>() + snapshot.unwrap_or(0)) as u64;
-        let changed_ms = changed(db, id).map_err(|error| fault(&error))?;
-        Ok(Examined { stored, times, changed_ms, rows, bytes, damage, remnant: None })
+        Ok(Examined { stored, stamps, snapshot_ms, rows, bytes, damage, remnant: None })
     }
 
     fn survey(&mut self) -> Result<Survey, StoreFault> {
         let problems = problems(self.db()?).map_err(|error| fault(&error))?;
         Ok(Survey { problems, remnants: Vec::new() })
     }
+
+    /// Reads no content: a long blob's length stands before it.
+    fn list(&mut self) -> Result<Vec<Listed>, StoreFault> {
+        let db = self.db()?;
+        let (names, _) = names(db).map_err(|error| fault(&error))?;
+        names.into_iter().map(|name| listed(db, name).map_err(|error| fault(&error))).collect()
+    }
+
+    fn restore(&mut self, rows: &[(Append, Stamp)]) -> Result<(), StoreFault> {
+        self.write(rows.iter().map(|(append, stamp)| (append, stamp.clone())))
+    }
+}
+
+fn listed(db: &Connection, name: RoomName) -> rusqlite::Result<Listed> {
+    let mut select = db.prepare_cached(
+        "SELECT coalesce(max(last), 0), count(*), coalesce(sum(bytes), 0),
+            (SELECT at_ms FROM log JOIN room ON room.id = log.room WHERE name = ?1
+                ORDER BY first DESC LIMIT 1),
+            max(changed_ms)
+         FROM (SELECT first + count - 1 AS last, length(data) AS bytes, NULL AS changed_ms
+                FROM log JOIN room ON room.id = log.room WHERE name = ?1
+            UNION ALL SELECT upto, length(data), changed_ms
+                FROM snapshot JOIN room ON room.id = snapshot.room WHERE name = ?1)",
+    )?;
+    let (updates, rows, bytes, logged, folded): (i64, i64, i64, Option<i64>, Option<i64>) = select
+        .query_row([name.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })?;
+    let [updates, rows, bytes] = [updates, rows, bytes].map(|it| it.max(0).unsigned_abs());
+    Ok(Listed { name, updates, rows, bytes, changed_ms: logged.or(folded) })
 }
 
 fn problems(db: &Connection) -> rusqlite::Result<Vec<String>> {
@@ -73,14 +103,4 @@ fn names(db: &Connection) -> rusqlite::Result<(Vec<RoomName>, Vec<String>)> {
         }
     }
     Ok((names, problems))
-}
-
-/// When the newest row of a room was written.
-fn changed(db: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
-    db.prepare_cached(
-        "SELECT coalesce(
-            (SELECT at_ms FROM log WHERE room = ?1 ORDER BY first DESC LIMIT 1),
-            (SELECT changed_ms FROM snapshot WHERE room = ?1))",
-    )?
-    .query_row([id], |row| row.get(0))
 }

@@ -2,19 +2,20 @@
 
 use rusqlite::Row;
 use yroom::{Batch, RoomName, Seq, StoreFault, StoreFaultKind};
+use yroom_net::store::Stamp;
 
 /// What of a batch stands beside its bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LogRow {
     pub(crate) room: i64,
     pub(crate) first: i64,
     pub(crate) count: i64,
-    pub(crate) at_ms: i64,
+    pub(crate) stamp: Stamp,
 }
 
 impl LogRow {
-    pub(crate) fn of(room: i64, batch: &Batch, at_ms: i64) -> Result<Self, StoreFault> {
-        Ok(Self { room, first: place(batch.first())?, count: place(Seq(batch.count()))?, at_ms })
+    pub(crate) fn of(room: i64, batch: &Batch, stamp: Stamp) -> Result<Self, StoreFault> {
+        Ok(Self { room, first: place(batch.first())?, count: place(Seq(batch.count()))?, stamp })
     }
 
     pub(crate) const fn last(&self) -> i64 {
@@ -23,39 +24,45 @@ impl LogRow {
 
     /// Over the content and its place: a row that is right, but elsewhere, is wrong.
     pub(crate) fn crc(&self, data: &[u8]) -> i64 {
-        checksum(b'L', [self.room, self.first, self.count, self.at_ms], data)
+        let Stamp { at_ms, metadata } = &self.stamp;
+        let place = [self.room, self.first, self.count, *at_ms];
+        // The length of one says where the other begins.
+        let len = (metadata.len() as u64).to_le_bytes();
+        checksum(b'L', place, &[&len, metadata, data])
     }
 
-    /// Reads a row of `first, count, at_ms, crc, data` and checks it.
+    /// Reads a row of `first, count, at_ms, metadata, crc, data` and checks it.
     pub(crate) fn read(
         room: i64,
         row: &Row<'_>,
     ) -> rusqlite::Result<Result<(Self, Batch), String>> {
-        let it = Self { room, first: row.get(0)?, count: row.get(1)?, at_ms: row.get(2)? };
-        let crc: i64 = row.get(3)?;
-        let data: Vec<u8> = row.get(4)?;
+        let stamp = Stamp { at_ms: row.get(2)?, metadata: row.get::<_, Vec<u8>>(3)?.into() };
+        let it = Self { room, first: row.get(0)?, count: row.get(1)?, stamp };
+        let crc: i64 = row.get(4)?;
+        let data: Vec<u8> = row.get(5)?;
         if it.first < 1 || it.crc(&data) != crc {
             return Ok(Err(format!("the log row at {} has a wrong checksum", it.first)));
         }
-        Ok(Batch::from_framed(Seq(it.first.unsigned_abs()), data.into())
-            .filter(|batch| i64::try_from(batch.count()) == Ok(it.count))
+        let (first, count) = (it.first, it.count);
+        Ok(Batch::from_framed(Seq(first.unsigned_abs()), data.into())
+            .filter(|batch| i64::try_from(batch.count()) == Ok(count))
             .map(|batch| (it, batch))
-            .ok_or_else(|| format!("the log row at {} is not {} updates", it.first, it.count)))
+            .ok_or_else(|| format!("the log row at {first} is not {count} updates")))
     }
 }
 
 pub(crate) fn snapshot_crc(room: i64, upto: i64, changed_ms: i64, data: &[u8]) -> i64 {
-    checksum(b'S', [room, upto, changed_ms, 0], data)
+    checksum(b'S', [room, upto, changed_ms, 0], &[data])
 }
 
 pub(crate) fn room_crc(id: i64, name: &RoomName) -> i64 {
-    checksum(b'R', [id, 0, 0, 0], name.as_str().as_bytes())
+    checksum(b'R', [id, 0, 0, 0], &[name.as_str().as_bytes()])
 }
 
-fn checksum(table: u8, place: [i64; 4], data: &[u8]) -> i64 {
+fn checksum(table: u8, place: [i64; 4], parts: &[&[u8]]) -> i64 {
     let crc = crc32c::crc32c(&[table]);
     let crc = place.iter().fold(crc, |crc, it| crc32c::crc32c_append(crc, &it.to_le_bytes()));
-    crc32c::crc32c_append(crc, data).into()
+    parts.iter().fold(crc, |crc, part| crc32c::crc32c_append(crc, part)).into()
 }
 
 /// A place as SQLite has integers. One that is too large cannot come about by counting.

@@ -29,6 +29,7 @@ const SCHEMA: &str = "
         first INTEGER NOT NULL,
         count INTEGER NOT NULL,
         at_ms INTEGER NOT NULL,
+        metadata BLOB NOT NULL,
         crc INTEGER NOT NULL,
         data BLOB NOT NULL,
         PRIMARY KEY (room, first)

@@ -8,9 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 use yroom::{Append, Batch, RoomName, Seq, StoreFault, StoreFaultKind, Stored};
-use yroom_net::store::{BlockingStore, DirLock, rules};
+use yroom_net::store::{BlockingStore, DirLock, Metadata, Stamp, ago, now_ms, rules};
 
 /// Free pages worth giving back after a compaction: a MiB, if it is also a quarter of the file.
 const FREE_PAGES: i64 = 64;
@@ -24,6 +23,7 @@ pub struct SqliteStore {
     db: Option<Connection>,
     /// Where each room that is in use stands, so that an append needs no look.
     rooms: BTreeMap<RoomName, Place>,
+    metadata: Metadata,
     _lock: DirLock,
 }
 
@@ -51,7 +51,8 @@ impl SqliteStore {
         let lock = DirLock::take(dir).map_err(OpenError::Lock)?;
         schema::prepare(&path)?;
         let db = schema::connect(&path)?;
-        Ok(Self { path, db: Some(db), rooms: BTreeMap::new(), _lock: lock })
+        let (rooms, metadata) = (BTreeMap::new(), Metadata::none());
+        Ok(Self { path, db: Some(db), rooms, metadata, _lock: lock })
     }
 
     /// Opens the database in `dir`, which has to be there already.
@@ -61,6 +62,13 @@ impl SqliteStore {
             Ok(_) => Self::open(dir),
             Err(error) => Err(OpenError::Io { path, error }),
         }
+    }
+
+    /// What to store beside each batch.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
     }
 
     pub(crate) fn db(&self) -> Result<&Connection, StoreFault> {
@@ -97,6 +105,30 @@ impl SqliteStore {
         result
     }
 
+    /// Stores all of it in one transaction.
+    pub(crate) fn write<'a>(
+        &mut self,
+        rows: impl Iterator<Item = (&'a Append, Stamp)> + Clone,
+    ) -> Result<(), StoreFault> {
+        let mut places: BTreeMap<&RoomName, Place> = BTreeMap::new();
+        for (append, _) in rows.clone() {
+            if !places.contains_key(&append.name) {
+                places.insert(&append.name, self.place(&append.name)?);
+            }
+        }
+        self.transact(|db| {
+            for (append, stamp) in rows {
+                let place = places.get_mut(&append.name).expect("looked up above");
+                put(db, &append.name, place, &append.batch, stamp)?;
+            }
+            Ok(())
+        })?;
+        for (name, place) in places {
+            self.rooms.insert(name.clone(), place);
+        }
+        Ok(())
+    }
+
     /// Gives pages back to the file system if many are free. Failing is no harm.
     fn shrink(&self) -> rusqlite::Result<()> {
         let Some(db) = &self.db else { return Ok(()) };
@@ -121,7 +153,11 @@ impl BlockingStore for SqliteStore {
             self.rooms.insert(room.clone(), Place::NOTHING);
             return Ok(Stored::default());
         };
-        let stored = read(db, id)?;
+        let sound = read(db, id)?;
+        let (now, changed, began) = (now_ms(), sound.changed_ms(), sound.stamps.first());
+        let began = began.map(|stamp| ago(stamp.at_ms, now));
+        let changed = changed.map(|at_ms| ago(at_ms, now));
+        let stored = Stored { changed_ago: changed, log_began_ago: began, ..sound.stored };
         let place = Place {
             id: Some(id),
             snapshot_upto: place(stored.snapshot_upto)?,
@@ -133,23 +169,9 @@ impl BlockingStore for SqliteStore {
 
     fn append(&mut self, appends: &[Append]) -> Result<(), StoreFault> {
         let now = now_ms();
-        let mut places: BTreeMap<&RoomName, Place> = BTreeMap::new();
-        for append in appends {
-            if !places.contains_key(&append.name) {
-                places.insert(&append.name, self.place(&append.name)?);
-            }
-        }
-        self.transact(|db| {
-            for append in appends {
-                let place = places.get_mut(&append.name).expect("looked up above");
-                put(db, &append.name, place, &append.batch, now)?;
-            }
-            Ok(())
-        })?;
-        for (name, place) in places {
-            self.rooms.insert(name.clone(), place);
-        }
-        Ok(())
+        let stamps: Vec<Stamp> =
+            appends.iter().map(|it| self.metadata.stamp(&it.name, &it.batch, now)).collect();
+        self.write(appends.iter().zip(stamps))
     }
 
     fn compact(&mut self, room: &RoomName, upto: Seq, snapshot: Bytes) -> Result<(), StoreFault> {
@@ -159,7 +181,7 @@ impl BlockingStore for SqliteStore {
         let upto_place = place(upto)?;
         self.transact(|db| {
             let before = read(db, id)?;
-            rules::check_snapshot(&before, upto, &snapshot)?;
+            rules::check_snapshot(&before.stored, upto, &snapshot)?;
             replace(db, id, upto_place, &snapshot)
         })?;
         at.snapshot_upto = upto_place;
@@ -223,19 +245,19 @@ fn put(
     name: &RoomName,
     at: &mut Place,
     batch: &Batch,
-    now: i64,
+    stamp: Stamp,
 ) -> Result<(), StoreFault> {
     rules::check_append(seq(at.snapshot_upto), seq(at.last), batch)?;
     let id = match at.id {
         Some(id) => id,
-        None => make_room(db, name, now)?,
+        None => make_room(db, name, stamp.at_ms)?,
     };
     at.id = Some(id);
-    let row = LogRow::of(id, batch, now)?;
+    let row = LogRow::of(id, batch, stamp)?;
     if row.first <= at.last {
         cut(db, id, row.first)?;
     }
-    insert(db, row, batch)?;
+    insert(db, &row, batch)?;
     at.last = row.last();
     Ok(())
 }
@@ -252,13 +274,16 @@ fn make_room(db: &Connection, name: &RoomName, now: i64) -> Result<i64, StoreFau
     Ok(id)
 }
 
-fn insert(db: &Connection, row: LogRow, batch: &Batch) -> Result<(), StoreFault> {
+fn insert(db: &Connection, row: &LogRow, batch: &Batch) -> Result<(), StoreFault> {
     let data = &batch.framed()[..];
     db.prepare_cached(
-        "INSERT INTO log (room, first, count, at_ms, crc, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO log (room, first, count, at_ms, metadata, crc, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )
     .and_then(|mut it| {
-        it.execute(params![row.room, row.first, row.count, row.at_ms, row.crc(data), data])
+        let Stamp { at_ms, metadata } = &row.stamp;
+        let crc = row.crc(data);
+        it.execute(params![row.room, row.first, row.count, at_ms, &metadata[..], crc, data])
     })
     .map_err(|error| fault(&error))?;
     Ok(())
@@ -273,8 +298,8 @@ fn cut(db: &Connection, id: i64, from: i64) -> Result<(), StoreFault> {
     if let Some((row, batch)) = across
         && let (Some(kept), Some(_)) = batch.split(seq(from - 1))
     {
-        remove(db, row)?;
-        insert(db, LogRow::of(id, &kept, row.at_ms)?, &kept)?;
+        remove(db, &row)?;
+        insert(db, &LogRow::of(id, &kept, row.stamp)?, &kept)?;
     }
     Ok(())
 }
@@ -284,7 +309,7 @@ fn replace(db: &Connection, id: i64, upto: i64, snapshot: &[u8]) -> Result<(), S
     let fault = |error| fault(&error);
     let across = row_at(db, id, upto)?;
     let changed: i64 = match &across {
-        Some((row, _)) => row.at_ms,
+        Some((row, _)) => row.stamp.at_ms,
         None => db
             .prepare_cached("SELECT changed_ms FROM snapshot WHERE room = ?1")
             .and_then(|mut it| it.query_row([id], |row| row.get(0)))
@@ -296,7 +321,7 @@ fn replace(db: &Connection, id: i64, upto: i64, snapshot: &[u8]) -> Result<(), S
     if let Some((row, batch)) = across
         && let (_, Some(rest)) = batch.split(seq(upto))
     {
-        insert(db, LogRow::of(id, &rest, row.at_ms)?, &rest)?;
+        insert(db, &LogRow::of(id, &rest, row.stamp)?, &rest)?;
     }
     let crc = snapshot_crc(id, upto, changed, snapshot);
     db.prepare_cached(
@@ -308,7 +333,7 @@ fn replace(db: &Connection, id: i64, upto: i64, snapshot: &[u8]) -> Result<(), S
     Ok(())
 }
 
-fn remove(db: &Connection, row: LogRow) -> Result<(), StoreFault> {
+fn remove(db: &Connection, row: &LogRow) -> Result<(), StoreFault> {
     db.prepare_cached("DELETE FROM log WHERE room = ?1 AND first = ?2")
         .and_then(|mut it| it.execute(params![row.room, row.first]))
         .map_err(|error| fault(&error))?;
@@ -317,7 +342,7 @@ fn remove(db: &Connection, row: LogRow) -> Result<(), StoreFault> {
 
 /// The last row that begins at `place` or before.
 fn row_at(db: &Connection, id: i64, place: i64) -> Result<Option<(LogRow, Batch)>, StoreFault> {
-    const SQL: &str = "SELECT first, count, at_ms, crc, data FROM log
+    const SQL: &str = "SELECT first, count, at_ms, metadata, crc, data FROM log
          WHERE room = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
     db.prepare_cached(SQL)
         .and_then(|mut it| it.query_row(params![id, place], |row| LogRow::read(id, row)).optional())
@@ -353,25 +378,34 @@ fn find(db: &Connection, room: &RoomName) -> Result<Place, StoreFault> {
 }
 
 /// Everything that is stored of a room, each row checked.
-fn read(db: &Connection, id: i64) -> Result<Stored, StoreFault> {
+fn read(db: &Connection, id: i64) -> Result<Sound, StoreFault> {
     let sound = read_sound(db, id).map_err(|error| fault(&error))?;
     match sound.damage {
-        None => Ok(sound.stored),
+        None => Ok(sound),
         Some(damage) => Err(corrupt(damage)),
     }
 }
 
 /// What of a room can be read, from its beginning up to the first damage.
+#[derive(Default)]
 pub(crate) struct Sound {
     pub(crate) stored: Stored,
-    /// When each batch of the log was written.
-    pub(crate) times: Vec<i64>,
+    /// What stands beside each batch of the log.
+    pub(crate) stamps: Vec<Stamp>,
+    /// When the last of what the snapshot covers was written.
+    pub(crate) snapshot_ms: Option<i64>,
     pub(crate) damage: Option<String>,
 }
 
+impl Sound {
+    fn changed_ms(&self) -> Option<i64> {
+        self.stamps.last().map(|stamp| stamp.at_ms).or(self.snapshot_ms)
+    }
+}
+
 pub(crate) fn read_sound(db: &Connection, id: i64) -> rusqlite::Result<Sound> {
-    let mut sound = Sound { stored: Stored::default(), times: Vec::new(), damage: None };
-    sound.damage = match read_snapshot(db, id, &mut sound.stored)? {
+    let mut sound = Sound::default();
+    sound.damage = match read_snapshot(db, id, &mut sound)? {
         Some(damage) => Some(damage),
         None => read_log(db, id, &mut sound)?,
     };
@@ -382,7 +416,7 @@ pub(crate) fn read_sound(db: &Connection, id: i64) -> rusqlite::Result<Sound> {
 }
 
 /// Reads the snapshot, if there is one; says what is wrong with it.
-fn read_snapshot(db: &Connection, id: i64, into: &mut Stored) -> rusqlite::Result<Option<String>> {
+fn read_snapshot(db: &Connection, id: i64, into: &mut Sound) -> rusqlite::Result<Option<String>> {
     let row = db
         .prepare_cached("SELECT upto, changed_ms, crc, data FROM snapshot WHERE room = ?1")?
         .query_row([id], |row| {
@@ -394,22 +428,24 @@ fn read_snapshot(db: &Connection, id: i64, into: &mut Stored) -> rusqlite::Resul
     if upto < 1 || snapshot_crc(id, upto, changed, &data) != crc {
         return Ok(Some("the snapshot has a wrong checksum".to_owned()));
     }
-    into.snapshot_upto = seq(upto);
-    into.snapshot = Some(data.into());
+    into.stored.snapshot_upto = seq(upto);
+    into.stored.snapshot = Some(data.into());
+    into.snapshot_ms = Some(changed);
     Ok(None)
 }
 
 /// Reads the log behind the snapshot; says what is wrong with it.
 fn read_log(db: &Connection, id: i64, into: &mut Sound) -> rusqlite::Result<Option<String>> {
     let mut rows = db.prepare_cached(
-        "SELECT first, count, at_ms, crc, data FROM log WHERE room = ?1 ORDER BY first",
+        "SELECT first, count, at_ms, metadata, crc, data FROM log
+         WHERE room = ?1 ORDER BY first",
     )?;
     let mut rows = rows.query([id])?;
     while let Some(row) = rows.next()? {
         match LogRow::read(id, row)? {
             Ok((row, batch)) if batch.first() == into.stored.last().next() => {
                 into.stored.log.push(batch);
-                into.times.push(row.at_ms);
+                into.stamps.push(row.stamp);
             }
             Ok((row, _)) => {
                 let (last, first) = (into.stored.last(), row.first);
@@ -428,10 +464,4 @@ fn execute(db: &Connection, sql: &str) -> Result<(), StoreFault> {
 
 pub(crate) fn corrupt(what: impl Into<String>) -> StoreFault {
     StoreFault::new(StoreFaultKind::Corrupt, what)
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX))
 }

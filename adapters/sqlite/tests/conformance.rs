@@ -10,3 +10,11 @@ fn it_conforms() {
         Threaded::new(SqliteStore::open(dir.path()).expect("it opens")).expect("a thread")
     });
 }
+
+#[test]
+fn its_rooms_have_a_history() {
+    let dir = tempfile::tempdir().expect("a directory");
+    conformance::run_history(|metadata| {
+        SqliteStore::open(dir.path()).expect("it opens").metadata(metadata)
+    });
+}

@@ -1,7 +1,7 @@
 //! Going through a store room by room: for checks, exports and statistics.
 
-use super::rules;
-use yroom::{RoomName, Seq, StoreFault, Stored};
+use super::{Stamp, rules};
+use yroom::{Append, Batch, RoomName, Seq, StoreFault, Stored};
 
 /// A store whose rooms can be gone through, damaged ones included.
 pub trait Browse {
@@ -13,6 +13,52 @@ pub trait Browse {
 
     /// What is found of the medium itself, apart from rooms.
     fn survey(&mut self) -> Result<Survey, StoreFault>;
+
+    /// Each room with its size and the time of its last change, sorted by name. Damaged rooms are
+    /// there with what is sound of them, or with nothing.
+    fn list(&mut self) -> Result<Vec<Listed>, StoreFault> {
+        let names = self.rooms()?;
+        Ok(names
+            .into_iter()
+            .map(|name| self.examine(&name).unwrap_or_default().listed(name))
+            .collect())
+    }
+
+    /// Stores a batch with the time and metadata that it has elsewhere, for imports; otherwise as
+    /// [`BlockingStore::append`](super::BlockingStore::append) does.
+    fn restore(&mut self, rows: &[(Append, Stamp)]) -> Result<(), StoreFault>;
+}
+
+/// A room in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Which.
+    pub name: RoomName,
+    /// Updates that were ever stored: the last place.
+    pub updates: u64,
+    /// Snapshot and batches.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the last of them was written, in milliseconds since 1970.
+    pub changed_ms: Option<i64>,
+}
+
+/// A part of a room's history: updates that were stored together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The place of the first update.
+    pub first: Seq,
+    /// The place of the last.
+    pub last: Seq,
+    /// When they were stored, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What the application said about them; empty if nothing.
+    pub metadata: &'a [u8],
+    /// Bytes of the updates.
+    pub bytes: usize,
+    /// The updates.
+    pub batch: &'a Batch,
 }
 
 /// What is found of a store's medium; one sentence each.
@@ -29,11 +75,10 @@ pub struct Survey {
 pub struct Examined {
     /// The sound part.
     pub stored: Stored,
-    /// When each batch of its log was written, in milliseconds since 1970. A time is data: no order
-    /// depends on it.
-    pub times: Vec<i64>,
-    /// When the last of what is stored was written.
-    pub changed_ms: Option<i64>,
+    /// What stands beside each batch of its log.
+    pub stamps: Vec<Stamp>,
+    /// When the last of what the snapshot covers was written, in milliseconds since 1970.
+    pub snapshot_ms: Option<i64>,
     /// Snapshot and batches in the sound part.
     pub rows: u64,
     /// Their bytes.
@@ -42,6 +87,32 @@ pub struct Examined {
     pub damage: Option<String>,
     /// What is left of a crash; harmless, and put right when the room is written to.
     pub remnant: Option<String>,
+}
+
+impl Examined {
+    /// What the log has behind the snapshot, in order: who wants all of a room's history has to keep
+    /// it ([`History::KEEP_ALL`](yroom::History::KEEP_ALL)).
+    pub fn history(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.stored.log.iter().zip(&self.stamps).map(|(batch, stamp)| Entry {
+            first: batch.first(),
+            last: batch.last(),
+            at_ms: stamp.at_ms,
+            metadata: &stamp.metadata,
+            bytes: batch.framed().len(),
+            batch,
+        })
+    }
+
+    /// When the last of what is stored was written, in milliseconds since 1970.
+    pub fn changed_ms(&self) -> Option<i64> {
+        self.stamps.last().map(|stamp| stamp.at_ms).or(self.snapshot_ms)
+    }
+
+    fn listed(&self, name: RoomName) -> Listed {
+        let updates = self.stored.last().0;
+        let Self { rows, bytes, .. } = *self;
+        Listed { name, updates, rows, bytes, changed_ms: self.changed_ms() }
+    }
 }
 
 /// What [`check`] says of a room.
@@ -108,7 +179,8 @@ fn report(store: &mut (impl Browse + ?Sized), name: RoomName) -> RoomReport {
     let examined = store
         .examine(&name)
         .unwrap_or_else(|fault| Examined { damage: Some(fault.message), ..Examined::default() });
-    let Examined { stored, rows, bytes, changed_ms, damage, remnant, .. } = examined;
+    let changed_ms = examined.changed_ms();
+    let Examined { stored, rows, bytes, damage, remnant, .. } = examined;
     let (readable_upto, broken) = rules::check_content(&stored);
     RoomReport {
         name,

@@ -10,12 +10,14 @@ mod lock;
 mod memory;
 mod reply;
 pub mod rules;
+mod stamp;
 mod threaded;
 
-pub use browse::{Browse, Examined, RoomReport, Summary, Survey, check};
+pub use browse::{Browse, Entry, Examined, Listed, RoomReport, Summary, Survey, check};
 pub use lock::{DirLock, LockError};
 pub use memory::MemoryStore;
 pub use reply::{Inbox, Reply};
+pub use stamp::{Metadata, Stamp, ago, now_ms};
 pub use threaded::Threaded;
 
 use bytes::Bytes;

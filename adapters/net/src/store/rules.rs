@@ -131,6 +131,7 @@ mod tests {
             snapshot: Some(update(0..2, None).into()),
             snapshot_upto: Seq(7),
             log: vec![Batch::of(Seq(8), log.iter().map(|it| &it[..])).expect("three")],
+            ..Stored::default()
         }
     }
 

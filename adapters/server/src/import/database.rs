@@ -1,11 +1,12 @@
 //! Reads a `SQLiteYStore`: the table `yupdates`, and `ycheckpoints` where there is one.
 
-use super::Found;
+use super::{Found, Update, millis};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use yroom_net::store::Stamp;
 
 pub(super) fn is_database(path: &Path) -> io::Result<bool> {
     let mut magic = [0; 16];
@@ -48,28 +49,60 @@ pub(super) fn read(path: &Path, mut take: impl FnMut(Found)) -> Result<(), Strin
     Ok(())
 }
 
+/// The checkpoint holds what was written before its time, so it comes after that: what is in both is
+/// then remembered as it was written.
 fn read_room(db: &Connection, checkpoints: bool, found: &mut Found) -> rusqlite::Result<()> {
+    let rows = read_rows(db, found);
     if checkpoints {
+        let before = found.updates.len();
         let mut select =
-            db.prepare_cached("SELECT checkpoint FROM ycheckpoints WHERE path = ?1")?;
-        let mut rows = select.query([&found.path])?;
-        while let Some(row) = rows.next()? {
-            take(found, "the checkpoint", row.get_ref(0)?);
+            db.prepare_cached("SELECT checkpoint, timestamp FROM ycheckpoints WHERE path = ?1")?;
+        let mut checkpoint = select.query([found.path.clone()])?;
+        while let Some(row) = checkpoint.next()? {
+            let at_ms = millis(number(row.get_ref(1)?));
+            take(found, "the checkpoint", row.get_ref(0)?, Stamp::at(at_ms));
+            let later = |update: &Update| update.stamp.at_ms > at_ms;
+            if found.updates.len() > before
+                && let Some(at) = found.updates[..before].iter().position(later)
+            {
+                found.updates[at..].rotate_right(1);
+            }
         }
     }
-    let mut select =
-        db.prepare_cached("SELECT yupdate, rowid FROM yupdates WHERE path = ?1 ORDER BY rowid")?;
+    rows
+}
+
+fn read_rows(db: &Connection, found: &mut Found) -> rusqlite::Result<()> {
+    let mut select = db.prepare_cached(
+        "SELECT yupdate, rowid, timestamp, metadata FROM yupdates WHERE path = ?1 ORDER BY rowid",
+    )?;
     let mut rows = select.query([found.path.clone()])?;
     while let Some(row) = rows.next()? {
         let rowid: i64 = row.get(1)?;
-        take(found, &format!("row {rowid}"), row.get_ref(0)?);
+        let metadata = match row.get_ref(3)? {
+            ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => Vec::new(),
+        };
+        let at_ms = millis(number(row.get_ref(2)?));
+        let stamp = Stamp { at_ms, metadata: metadata.into() };
+        take(found, &format!("row {rowid}"), row.get_ref(0)?, stamp);
     }
     Ok(())
 }
 
-fn take(found: &mut Found, what: &str, value: ValueRef<'_>) {
+/// A time, whatever somebody has written there.
+fn number(value: ValueRef<'_>) -> f64 {
     match value {
-        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => found.take(what, bytes),
+        ValueRef::Real(number) => number,
+        #[expect(clippy::cast_precision_loss, reason = "seconds are far smaller")]
+        ValueRef::Integer(number) => number as f64,
+        ValueRef::Null | ValueRef::Text(_) | ValueRef::Blob(_) => 0.0,
+    }
+}
+
+fn take(found: &mut Found, what: &str, value: ValueRef<'_>, stamp: Stamp) {
+    match value {
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => found.take(what, bytes, stamp),
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => {
             found.rows += 1;
             found.failures.push(format!("{what}: holds no bytes"));

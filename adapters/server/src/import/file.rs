@@ -1,9 +1,10 @@
 //! Reads a `FileYStore`'s file.
 
-use super::Found;
+use super::{Found, millis};
 use std::fs;
 use std::path::Path;
 use yroom::wire::varint;
+use yroom_net::store::Stamp;
 
 const HEADER: &[u8] = b"VERSION:2\n";
 
@@ -21,10 +22,10 @@ pub(super) fn read(path: &Path, room: Option<&str>) -> Result<Found, String> {
     while !rest.is_empty() {
         let at = bytes.len() - rest.len();
         match record(&mut rest) {
-            Ok(update) => found.take(&format!("the record at byte {at}"), update),
+            Ok((update, stamp)) => found.take(&format!("the record at byte {at}"), update, stamp),
             Err(Some(update)) => {
                 // The update itself is whole: the crash came between the record's three writes.
-                found.take(&format!("the record at byte {at}"), update);
+                found.take(&format!("the record at byte {at}"), update, Stamp::default());
                 break;
             }
             Err(None) => {
@@ -37,11 +38,12 @@ pub(super) fn read(path: &Path, room: Option<&str>) -> Result<Found, String> {
     Ok(found)
 }
 
-/// A record's update; of an unfinished record, the update if that is whole.
-fn record<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Option<&'a [u8]>> {
+/// A record's update and what stands beside it; of an unfinished record, the update if that is whole.
+fn record<'a>(rest: &mut &'a [u8]) -> Result<(&'a [u8], Stamp), Option<&'a [u8]>> {
     let update = part(rest).ok_or(None)?;
-    let (Some(_metadata), Some(_time)) = (part(rest), part(rest)) else { return Err(Some(update)) };
-    Ok(update)
+    let (Some(metadata), Some(time)) = (part(rest), part(rest)) else { return Err(Some(update)) };
+    let time = time.first_chunk().map_or(0.0, |time| f64::from_le_bytes(*time));
+    Ok((update, Stamp { at_ms: millis(time), metadata: metadata.to_vec().into() }))
 }
 
 fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -90,6 +92,11 @@ mod tests {
             assert_eq!(found.path, "notes");
             let whole = ends.iter().step_by(3).filter(|end| **end <= cut).count();
             assert_eq!(found.updates.len(), whole, "cut at {cut}");
+            for (nth, update) in found.updates.iter().enumerate() {
+                let finished = ends[nth * 3 + 2] <= cut;
+                let stamp = Stamp { at_ms: 1_500, metadata: [&b""[..], b"by me", b""][nth].into() };
+                assert_eq!(update.stamp, if finished { stamp } else { Stamp::default() });
+            }
             let between = ends.iter().skip(2).step_by(3).any(|end| *end == cut);
             let inside = ends.iter().step_by(3).zip([HEADER.len(), ends[2], ends[5]]);
             let torn = inside.filter(|(end, start)| *start < cut && cut < **end).count();

@@ -17,16 +17,20 @@
 //! # }
 //! ```
 //!
+//! [`run_history`] is for what stands beside the updates, in stores that can be gone through.
 //! [`write_script`] and [`check_script`] are for crashes, which only a process of its own can have.
 
+mod history;
 mod probe;
 mod script;
 
+pub use history::run as run_history;
 pub use script::{COMMITS, check_script, write_script};
 
 use super::Store;
 use bytes::Bytes;
 use probe::{Probe, snapshot, update_of};
+use std::time::{Duration, Instant};
 use yroom::{Batch, RoomName, Seq, StoreFaultKind, Stored};
 
 /// Runs every case.
@@ -54,6 +58,7 @@ pub fn run<S: Store>(mut open: impl FnMut() -> S) {
     many_rooms_at_once(open);
     one_rooms_refusal_is_its_own(open);
     large_updates_come_back_whole(open);
+    a_load_tells_how_old_it_is(open);
     a_closed_store_refuses(open);
 }
 
@@ -340,6 +345,32 @@ fn large_updates_come_back_whole<S: Store>(open: Open<'_, S>) {
         stored.snapshot.is_some_and(|it| it == large),
         "a snapshot of 64 MiB came back changed"
     );
+}
+
+fn a_load_tells_how_old_it_is<S: Store>(open: Open<'_, S>) {
+    let room = name("age");
+    let begin = Instant::now();
+    let store = Probe::new(open());
+    // A store may know nothing of times; what it tells has to be right.
+    let at_most = |ago: Option<Duration>, when: &str| {
+        // Its clock may count in seconds.
+        let most = begin.elapsed() + Duration::from_secs(2);
+        assert!(ago.is_none_or(|ago| ago <= most), "{when}: {ago:?} ago, at most {most:?}");
+    };
+    let ages = |store: &Probe<S>, when: &str| {
+        let stored = store.load(&room).expect("no fault");
+        at_most(stored.changed_ago, when);
+        at_most(stored.log_began_ago, when);
+        (stored.changed_ago.is_some(), stored.log_began_ago.is_some())
+    };
+    assert_eq!(ages(&store, "absent"), (false, false), "what is absent has no age");
+    store.append(&room, batch(1, 3)).expect("1 to 3");
+    let (changed, began) = ages(&store, "a log");
+    store.compact(&room, 3, snapshot(3)).expect("all of it");
+    assert_eq!(ages(&store, "a snapshot alone"), (changed, false));
+    store.append(&room, batch(4, 1)).expect("4");
+    let store = store.reopen(open);
+    assert_eq!(ages(&store, "a snapshot and a log"), (changed, began));
 }
 
 fn a_closed_store_refuses<S: Store>(open: Open<'_, S>) {

@@ -1,6 +1,7 @@
 //! The command line and the environment.
 
 mod auth;
+mod history;
 mod limits;
 mod network;
 pub(crate) mod units;
@@ -8,6 +9,7 @@ pub(crate) mod units;
 use crate::commands::Command;
 pub(crate) use auth::AuthOptions;
 use clap::{Parser, ValueEnum};
+use history::HistoryOptions;
 use limits::LimitOptions;
 use network::NetworkOptions;
 use std::net::SocketAddr;
@@ -81,6 +83,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,
+
+    #[command(flatten)]
+    pub(crate) history: HistoryOptions,
 }
 
 /// The stores that there are.
@@ -117,6 +122,7 @@ impl Options {
                 DurabilityKind::Eventual => Durability::Eventual,
             },
             unload_after: Duration::from_secs(self.unload_after),
+            history: self.history.policy(),
             limits: self.limits.engine(),
             ..Config::default()
         }

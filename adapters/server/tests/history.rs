@@ -1,0 +1,207 @@
+//! What stands beside the updates: brought in, kept, listed and written out.
+#![cfg(unix)]
+#![allow(missing_docs, reason = "the names of tests are sentences")]
+
+#[path = "../../net/tests/support/mod.rs"]
+#[allow(dead_code, reason = "shared with the tests of yroom-net")]
+mod support;
+
+use rusqlite::{Connection, params};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use support::{Peer, typing};
+use tempfile::TempDir;
+
+/// A row of `yupdates`: update, metadata, time.
+type Row = (Vec<u8>, Vec<u8>, f64);
+
+/// Runs to its end: gives what it printed.
+fn yroom(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_yroom"))
+        .current_dir(dir)
+        .args(args)
+        .output()
+        .expect("the program runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {errors}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// A database as `SQLiteYStore` makes it.
+fn seed(path: &Path, rows: &[Row], checkpoint: Option<(&[u8], f64)>) {
+    let db = Connection::open(path).expect("it opens");
+    db.execute_batch(
+        "CREATE TABLE yupdates (path TEXT NOT NULL, yupdate BLOB, metadata BLOB,
+            timestamp REAL NOT NULL);
+         CREATE TABLE ycheckpoints (path TEXT NOT NULL, checkpoint BLOB NOT NULL,
+            timestamp REAL NOT NULL, PRIMARY KEY(path));
+         PRAGMA user_version = 2;",
+    )
+    .expect("tables");
+    for (update, metadata, time) in rows {
+        db.execute(
+            "INSERT INTO yupdates VALUES ('notes', ?1, ?2, ?3)",
+            params![update, metadata, time],
+        )
+        .expect("a row");
+    }
+    if let Some((update, time)) = checkpoint {
+        db.execute("INSERT INTO ycheckpoints VALUES ('notes', ?1, ?2)", params![update, time])
+            .expect("a row");
+    }
+}
+
+fn rows(path: &Path) -> Vec<Row> {
+    let db = Connection::open(path).expect("it opens");
+    let mut select = db
+        .prepare("SELECT yupdate, metadata, timestamp FROM yupdates ORDER BY rowid")
+        .expect("the table is there");
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    rows.expect("it can be read").collect::<Result<_, _>>().expect("each of them")
+}
+
+fn some_rows() -> Vec<Row> {
+    vec![
+        (typing(1, 0, "one"), b"by ann".to_vec(), 1_600_000_000.25),
+        (typing(1, 3, "two"), Vec::new(), 1_600_000_060.5),
+        (typing(1, 6, "six"), b"\x00\xff".to_vec(), 1_600_000_120.75),
+    ]
+}
+
+#[test]
+fn what_a_seed_store_says_about_an_update_comes_in_and_goes_out_again() {
+    for store in ["sqlite", "file"] {
+        let dir = TempDir::new().expect("a directory");
+        seed(&dir.path().join("in.db"), &some_rows(), None);
+        yroom(dir.path(), &["import", "in.db", "--store", store]);
+        let out = dir.path().join("out.db");
+        yroom(dir.path(), &["export", "notes", "--format", "sqlite", "--output", "out.db"]);
+        assert_eq!(rows(&out), some_rows(), "{store}");
+
+        // The same through a file.
+        yroom(dir.path(), &["export", "notes", "--format", "file", "--output", "notes.y"]);
+        yroom(dir.path(), &["import", "notes.y", "--store", store, "--data-dir", "second"]);
+        let again = dir.path().join("again.db");
+        let args = ["export", "notes", "--format", "sqlite", "--output", "again.db"];
+        yroom(dir.path(), &[&args[..], &["--data-dir", "second"]].concat());
+        assert_eq!(rows(&again), some_rows(), "{store}");
+
+        let history = yroom(dir.path(), &["list", "notes"]);
+        let lines: Vec<Vec<&str>> =
+            history.lines().map(|line| line.split('\t').collect()).collect();
+        assert_eq!(lines.len(), 3, "{history}");
+        assert_eq!(
+            (lines[0][0], lines[0][1], lines[0][3]),
+            ("1", "2020-09-13T12:26:40Z", "by ann")
+        );
+        assert_eq!((lines[2][0], lines[2][3]), ("3", "00ff"));
+        let list = yroom(dir.path(), &["list"]);
+        assert!(list.starts_with("2020-09-13T12:28:40Z\t3\t") && list.ends_with("\tnotes\n"));
+    }
+}
+
+#[test]
+fn a_checkpoint_takes_no_times_from_the_rows_that_it_covers() {
+    let dir = TempDir::new().expect("a directory");
+    let mut expected = some_rows();
+    // It covers the first, which is there, and the second, which is not any more.
+    let both = typing(1, 0, "onetwo");
+    let rows_left = [expected[0].clone(), expected[2].clone()];
+    seed(&dir.path().join("in.db"), &rows_left, Some((&both, 1_600_000_070.0)));
+    yroom(dir.path(), &["import", "in.db"]);
+    yroom(dir.path(), &["export", "notes", "--format", "sqlite", "--output", "out.db"]);
+    let found = rows(&dir.path().join("out.db"));
+    expected[1].2 = 1_600_000_070.0;
+    let beside = |rows: &[Row]| rows.iter().map(|it| (it.1.clone(), it.2)).collect::<Vec<_>>();
+    assert_eq!(beside(&found), beside(&expected));
+    assert_eq!((&found[0], &found[2]), (&expected[0], &expected[2]));
+}
+
+#[test]
+fn rows_that_come_before_what_they_stand_on_are_brought_in_too() {
+    let dir = TempDir::new().expect("a directory");
+    let mut shuffled = some_rows();
+    shuffled.rotate_left(1);
+    seed(&dir.path().join("in.db"), &shuffled, None);
+    let said = yroom(dir.path(), &["import", "in.db"]);
+    assert!(said.contains("stored as 2 updates") && said.contains(" 0 failures"), "{said}");
+    let all = yroom(dir.path(), &["import", "in.db"]);
+    assert!(all.contains("all of it was there"), "{all}");
+    seed(&dir.path().join("sorted.db"), &some_rows(), None);
+    yroom(dir.path(), &["import", "sorted.db", "--data-dir", "sorted"]);
+    let update = |data: &str, out: &str| {
+        yroom(dir.path(), &["export", "notes", "--output", out, "--data-dir", data]);
+        std::fs::read(dir.path().join(out)).expect("it is there")
+    };
+    assert_eq!(update("yroom-data", "a"), update("sorted", "b"));
+}
+
+#[test]
+fn metadata_that_is_too_long_is_left_out_and_said() {
+    let dir = TempDir::new().expect("a directory");
+    let mut rows_in = some_rows();
+    rows_in[0].1 = vec![b'x'; (64 << 10) + 1];
+    seed(&dir.path().join("in.db"), &rows_in, None);
+    let output = Command::new(env!("CARGO_BIN_EXE_yroom"))
+        .current_dir(dir.path())
+        .args(["import", "in.db"])
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("its metadata is left out"), "{errors}");
+    yroom(dir.path(), &["export", "notes", "--format", "sqlite", "--output", "out.db"]);
+    rows_in[0].1.clear();
+    assert_eq!(rows(&dir.path().join("out.db")), rows_in);
+}
+
+/// Serves with `args` while somebody types `edits` letters.
+fn serve(dir: &Path, args: &[&str], client: u64, edits: u64) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_yroom"))
+        .current_dir(dir)
+        .args(["--listen", "127.0.0.1:0", "--unload-after", "0"])
+        .args(args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
+    let addr = line.trim_end().rsplit("ws://").next().expect("an address");
+    let addr = addr.parse().expect("an address");
+    let (mut watcher, _) = Peer::join(addr, "notes");
+    let (mut peer, _) = Peer::join(addr, "notes");
+    for clock in 0..edits {
+        let text = format!("{}", char::from(b'a' + (clock % 26) as u8));
+        peer.update(&typing(client, clock, &text));
+        watcher.wait_for_content(&text);
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn the_programs_options_say_how_long_a_log_is_kept_and_an_earlier_state_can_be_written() {
+    let dir = TempDir::new().expect("a directory");
+    serve(dir.path(), &["--keep-history"], 1, 100);
+    let lines = |dir: &Path| yroom(dir, &["list", "notes"]).lines().count();
+    assert_eq!(lines(dir.path()), 100, "one a letter, none folded");
+    yroom(dir.path(), &["export", "notes", "--upto", "3", "--output", "early"]);
+    let early = std::fs::read(dir.path().join("early")).expect("it is there");
+    assert!(early.windows(3).any(|it| it == b"abc") && !early.contains(&b'd'), "{early:?}");
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    serve(dir.path(), &["--keep-history", "--document-ttl", "1"], 2, 2);
+    let history = yroom(dir.path(), &["list", "notes"]);
+    assert!(history.starts_with("1-100\t") && history.contains("folded into a snapshot"));
+    assert_eq!(lines(dir.path()), 3, "the two new ones stay");
+    serve(dir.path(), &["--keep-history", "--log-max-bytes", "100"], 3, 40);
+    assert!(lines(dir.path()) < 10, "so many bytes are a row or two");
+    let refused = Command::new(env!("CARGO_BIN_EXE_yroom"))
+        .current_dir(dir.path())
+        .args(["export", "notes", "--upto", "3"])
+        .output()
+        .expect("the program runs");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("folded"));
+}

@@ -190,11 +190,6 @@ fn the_programs_options_say_how_long_a_log_is_kept_and_an_earlier_state_can_be_w
     yroom(dir.path(), &["export", "notes", "--upto", "3", "--output", "early"]);
     let early = std::fs::read(dir.path().join("early")).expect("it is there");
     assert!(early.windows(3).any(|it| it == b"abc") && !early.contains(&b'd'), "{early:?}");
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
-    serve(dir.path(), &["--keep-history", "--document-ttl", "1"], 2, 2);
-    let history = yroom(dir.path(), &["list", "notes"]);
-    assert!(history.starts_with("1-100\t") && history.contains("folded into a snapshot"));
-    assert_eq!(lines(dir.path()), 3, "the two new ones stay");
     serve(dir.path(), &["--keep-history", "--log-max-bytes", "100"], 3, 40);
     assert!(lines(dir.path()) < 10, "so many bytes are a row or two");
     let refused = Command::new(env!("CARGO_BIN_EXE_yroom"))
@@ -204,4 +199,23 @@ fn the_programs_options_say_how_long_a_log_is_kept_and_an_earlier_state_can_be_w
         .expect("the program runs");
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("folded"));
+}
+
+#[test]
+fn what_was_written_years_ago_is_folded_by_a_time_to_live_and_what_is_new_is_not() {
+    let dir = TempDir::new().expect("a directory");
+    seed(&dir.path().join("in.db"), &some_rows(), None);
+    yroom(dir.path(), &["import", "in.db"]);
+    serve(dir.path(), &["--keep-history"], 2, 1);
+    let count = |history: &str| history.lines().count();
+    let history = yroom(dir.path(), &["list", "notes"]);
+    assert_eq!(count(&history), 4, "without one it stays: {history}");
+    seed(&dir.path().join("again.db"), &some_rows(), None);
+    yroom(dir.path(), &["import", "again.db", "--data-dir", "second"]);
+    let second = ["--keep-history", "--document-ttl", "86400", "--data-dir", "second"];
+    serve(dir.path(), &second, 2, 2);
+    let history = yroom(dir.path(), &["list", "notes", "--data-dir", "second"]);
+    assert!(history.starts_with("1-3\t2020-09-13T12:28:40Z\t"), "{history}");
+    assert!(history.contains("folded into a snapshot"), "{history}");
+    assert_eq!(count(&history), 3, "the two new ones stay: {history}");
 }

@@ -27,6 +27,7 @@ enum Kind {
     Refused(u16),
     Closed(u16),
     AcceptFailed,
+    TlsFailed,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,10 @@ impl Log {
             Notice::AcceptFailed { error } => {
                 let what = format_args!("cannot accept a connection: {error}");
                 self.bounded(Kind::AcceptFailed, what);
+            }
+            Notice::TlsFailed { error } => {
+                let what = format_args!("a connection did not begin with TLS: {error}");
+                self.bounded(Kind::TlsFailed, what);
             }
             Notice::ShardFailed { shard } => line(format_args!("thread {shard} failed")),
             _ => {}

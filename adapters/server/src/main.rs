@@ -4,6 +4,7 @@
 mod auth;
 mod check;
 mod commands;
+mod doors;
 mod export;
 mod import;
 mod list;
@@ -11,10 +12,10 @@ mod log;
 mod options;
 mod utc;
 
-use auth::{Gatekeeper, Open};
 use clap::Parser;
+use doors::Doors;
 use log::Log;
-use options::{AuthOptions, Options, StoreKind};
+use options::{Options, StoreKind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::process::ExitCode;
@@ -60,14 +61,11 @@ enum End {
 fn run(options: &Options) -> Result<Farewell, String> {
     raise_file_limit();
     let (ends, end) = mpsc::channel();
-    let gatekeeper = Gatekeeper::new(&options.auth)?;
-    options.check_exposure()?;
-    catch_signals(ends.clone(), options.auth.clone(), gatekeeper.clone())?;
-    let running = start(options, gatekeeper.clone(), ends)?;
-    println!("yroom listens on ws://{}", running.local_addr());
-    if gatekeeper.is_none() {
-        warn_of_open_doors(options);
-    }
+    let doors = Doors::new(options)?;
+    catch_signals(ends.clone(), doors.clone())?;
+    let running = start(options, &doors, ends)?;
+    println!("yroom listens on {}://{}", doors.scheme(), running.local_addr());
+    doors.warn(options);
     match end.recv() {
         Ok(End::Signal) | Err(mpsc::RecvError) => {}
         Ok(End::Failure { shard }) => {
@@ -77,18 +75,7 @@ fn run(options: &Options) -> Result<Farewell, String> {
     Ok(running.shutdown())
 }
 
-/// Says what it means that nobody is asked for a token.
-fn warn_of_open_doors(options: &Options) {
-    let who = if options.auth.allow_anonymous { "everybody" } else { "everybody on this machine" };
-    eprintln!("yroom: no --auth-key: {who} may read and write every room");
-}
-
-fn start(
-    options: &Options,
-    gatekeeper: Option<Gatekeeper>,
-    ends: mpsc::Sender<End>,
-) -> Result<Running, String> {
-    let (origins, proxies) = (options.network.origins()?, options.network.proxies()?);
+fn start(options: &Options, doors: &Doors, ends: mpsc::Sender<End>) -> Result<Running, String> {
     let store = open_store(options)?;
     let log = Log::new();
     let timeouts = Timeouts { drain: options.drain_timeout(), ..Timeouts::default() };
@@ -96,8 +83,6 @@ fn start(
         .store(Arc::clone(&store))
         .timeouts(timeouts)
         .net_limits(options.limits.net())
-        .origins(origins)
-        .proxies(proxies)
         .observe(move |notice| {
             log.write(notice);
             if let Notice::ShardFailed { shard } = notice {
@@ -105,10 +90,7 @@ fn start(
                 let _ = ends.send(End::Failure { shard: *shard });
             }
         });
-    server = match gatekeeper {
-        Some(gatekeeper) => server.authorize(gatekeeper),
-        None => server.authorize(Open),
-    };
+    server = doors.hang(server);
     if let Some(threads) = options.threads {
         server = server.threads(threads.get());
     }
@@ -147,20 +129,16 @@ fn on_thread(store: impl BlockingStore) -> Result<Arc<dyn Store>, String> {
     Ok(Arc::new(threaded.map_err(|error| format!("cannot start the store's thread: {error}"))?))
 }
 
-/// SIGHUP has the keys read anew. Of those that end the program, the first does so in order, the
-/// second at once.
-fn catch_signals(
-    ends: mpsc::Sender<End>,
-    auth: AuthOptions,
-    gatekeeper: Option<Gatekeeper>,
-) -> Result<(), String> {
+/// SIGHUP has keys and certificates read anew. Of the signals that end the program, the first does so
+/// in order, the second at once.
+fn catch_signals(ends: mpsc::Sender<End>, doors: Doors) -> Result<(), String> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     thread::spawn(move || {
         let mut ending = false;
         for signal in signals.forever() {
             if signal == SIGHUP {
-                reload(&auth, gatekeeper.as_ref());
+                doors.reload();
                 continue;
             }
             if ending {
@@ -173,15 +151,6 @@ fn catch_signals(
         }
     });
     Ok(())
-}
-
-/// What cannot be read stays as it was.
-fn reload(auth: &AuthOptions, gatekeeper: Option<&Gatekeeper>) {
-    match gatekeeper.map(|gatekeeper| gatekeeper.reload(auth)) {
-        Some(Ok(())) => eprintln!("yroom: the keys are read anew"),
-        Some(Err(sentence)) => eprintln!("yroom: the keys stay as they were: {sentence}"),
-        None => {}
-    }
 }
 
 /// Takes as many file descriptors as the system gives without asking: each connection is one, and

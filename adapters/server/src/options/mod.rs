@@ -130,8 +130,7 @@ impl Options {
 
     /// Refuses to serve other machines without knowing whom, unless that is what is wanted.
     pub(crate) fn check_exposure(&self) -> Result<(), String> {
-        let alone = self.listen.ip().to_canonical().is_loopback();
-        if alone || self.auth.is_configured() || self.auth.allow_anonymous {
+        if self.is_local() || self.auth.is_configured() || self.auth.allow_anonymous {
             return Ok(());
         }
         Err(format!(
@@ -139,6 +138,11 @@ impl Options {
              or --auth-jwks, or --allow-anonymous to let everybody read and write everything",
             self.listen
         ))
+    }
+
+    /// Whether only this machine can reach it.
+    pub(crate) fn is_local(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback()
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {

@@ -1,12 +1,22 @@
-//! Whose pages may connect, and through whom.
+//! What stands between the server and its clients: TLS, browsers' pages, proxies.
 
 use clap::{Args, ValueEnum};
-use yroom_net::{ForwardedIn, IpPrefix, Origins, Proxies};
+use std::path::PathBuf;
+use yroom_net::{ForwardedIn, IpPrefix, Origins, Proxies, TlsConfig};
 
-/// Browsers' pages and proxies.
+/// TLS, browsers' pages, proxies.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Web pages and proxies")]
+#[command(next_help_heading = "TLS, web pages and proxies")]
 pub(crate) struct NetworkOptions {
+    /// Speaks TLS (wss://) with this certificate chain in PEM, the server's own first. SIGHUP reads
+    /// it anew.
+    #[arg(long, env = "YROOM_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key in PEM.
+    #[arg(long, env = "YROOM_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
     /// Pages of this origin may connect, such as https://app.example.org, besides those of the host
     /// that the server is asked by; may be given several times. `*`: pages from anywhere.
     #[arg(long, env = "YROOM_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
@@ -37,6 +47,14 @@ pub(crate) enum ProxyHeader {
 }
 
 impl NetworkOptions {
+    pub(crate) fn tls(&self) -> Result<Option<TlsConfig>, String> {
+        let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        files
+            .map(|(chain, key)| TlsConfig::from_pem_files(chain, key))
+            .transpose()
+            .map_err(|error| error.to_string())
+    }
+
     pub(crate) fn origins(&self) -> Result<Origins, String> {
         if self.origin.iter().any(|origin| origin == "*") {
             return match self.origin.len() {

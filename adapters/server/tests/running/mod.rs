@@ -32,7 +32,8 @@ pub(crate) fn start(command: &mut Command) -> Program {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let Some(addr) = line.trim_end().strip_prefix("yroom listens on ws://") else {
+    let url = line.trim_end().strip_prefix("yroom listens on ");
+    let Some(addr) = url.and_then(|url| url.split_once("://")).map(|(_, addr)| addr) else {
         let mut errors = String::new();
         child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
         panic!("it said {line:?} and {errors:?}");

@@ -62,7 +62,9 @@ impl Hub {
 
     /// Lets a connection into a room, which is loaded if it is not there yet.
     ///
-    /// The answer is immediate, so that a refusal can still be an HTTP status.
+    /// The answer is immediate, so that a refusal can still be an HTTP status: [`Reject`] says which
+    /// limit is reached, or that the hub is shutting down. What goes wrong later, a load that fails for
+    /// instance, closes the connection with a code.
     pub fn open(
         &mut self,
         now: Timestamp,
@@ -170,7 +172,8 @@ impl Hub {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is next due; calling it earlier does no harm.
+    /// When [`handle_timeout`](Self::handle_timeout) is next due; calling it earlier does no harm. `None`
+    /// if nothing is ever due unless something happens. Ask again after each call of another method.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let rooms = self.deadlines.first().map(|(at, _)| *at);
         let expiries = self.expiries.first().map(|(at, _)| *at);

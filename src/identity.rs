@@ -46,7 +46,8 @@ impl Identity {
         Self { user: None, ids: None, stamp: None }
     }
 
-    /// Which user it is, by an id that is the same each time.
+    /// Which user it is, by an id that is the same each time. Fails if that is empty, or has more than
+    /// [`MAX_USER_BYTES`](Self::MAX_USER_BYTES) bytes.
     pub fn user(mut self, id: &str) -> Result<Self, InvalidIdentity> {
         if id.is_empty() || id.len() > Self::MAX_USER_BYTES {
             return Err(InvalidIdentity::User);
@@ -55,7 +56,8 @@ impl Identity {
         Ok(self)
     }
 
-    /// Which awareness ids it may use, and no others; none at all is possible.
+    /// Which awareness ids it may use, and no others; none at all is possible. Fails beyond
+    /// [`MAX_IDS`](Self::MAX_IDS).
     pub fn ids(mut self, ids: impl IntoIterator<Item = ClientId>) -> Result<Self, InvalidIdentity> {
         let mut allowed = BTreeSet::new();
         for id in ids {
@@ -73,6 +75,9 @@ impl Identity {
     /// A field takes the place of the client's field of that name; if both are objects, they are
     /// merged in the same way, so that a client whose `user.name` is stamped still picks its
     /// `user.color`. A state that is not an object cannot be stamped, and is ignored.
+    ///
+    /// Fails if it is no JSON object, has more than [`MAX_STAMP_BYTES`](Self::MAX_STAMP_BYTES) bytes or
+    /// nests deeper than [`MAX_STAMP_DEPTH`](Self::MAX_STAMP_DEPTH).
     pub fn stamp(mut self, json: &str) -> Result<Self, InvalidIdentity> {
         self.stamp = Some(Stamp::parse(json)?);
         Ok(self)

@@ -68,7 +68,7 @@ impl RoomName {
     /// The longest name, in bytes: what fits a file name on every file system.
     pub const MAX_BYTES: usize = 255;
 
-    /// Checks `name`.
+    /// Checks `name`: fails if it is empty, longer than 255 bytes, or has a control character.
     pub fn new(name: &str) -> Result<Self, InvalidRoomName> {
         if name.is_empty() {
             Err(InvalidRoomName::Empty)

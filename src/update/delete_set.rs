@@ -141,6 +141,8 @@ impl DeleteSet {
     }
 
     /// Reads the encoded form: the end of an update.
+    ///
+    /// Fails if it is malformed or over the `limits`.
     pub fn decode(bytes: &[u8], limits: &ScanLimits) -> Result<Self, UpdateError> {
         if bytes.len() > limits.bytes {
             return Err(UpdateError::Limit(Limit::TooLarge));

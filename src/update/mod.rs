@@ -7,6 +7,10 @@
 //! decoded and encoded again.
 //!
 //! Nothing here recurses on the input's depth, and allocations are bounded by the input's length.
+//!
+//! What reads bytes fails with [`UpdateError`], and never panics: `Malformed` if they are not what Yjs
+//! writes, `Limit` if they are more than [`ScanLimits`] or the algebra allows. What only copies (`merge`,
+//! `diff`, `novel_part`, `ready_part`) does not look into contents: scan first what comes from outside.
 
 mod content;
 mod delete_set;

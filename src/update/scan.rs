@@ -77,6 +77,8 @@ pub struct Scan {
 }
 
 /// Scans an update: everything in it is read once, nothing is built but the [`Scan`].
+///
+/// Fails if it is malformed or over one of the `limits`; then nothing of it should be used.
 pub fn scan(update: &[u8], limits: &ScanLimits) -> Result<Scan, UpdateError> {
     scan_noting(update, limits, |_| {}).map(|(found, _)| found)
 }

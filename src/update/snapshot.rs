@@ -37,7 +37,7 @@ struct Mark {
 const DISTANCE: usize = 4 << 10;
 
 impl Snapshot {
-    /// Scans the bytes, once, and keeps them.
+    /// Scans the bytes, once, and keeps them. Fails as [`scan`](super::scan) does.
     pub fn load(bytes: Bytes, limits: &ScanLimits) -> Result<Self, UpdateError> {
         Self::with_scan(bytes, limits).map(|(snapshot, _)| snapshot)
     }

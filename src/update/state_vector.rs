@@ -62,6 +62,9 @@ impl StateVector {
     }
 
     /// Reads the encoded form. A client that comes twice counts with its higher clock.
+    ///
+    /// Fails if it is malformed, or has more than `max_entries` entries: before anything is allocated
+    /// for them.
     pub fn decode(bytes: &[u8], max_entries: usize) -> Result<Self, UpdateError> {
         let mut reader = Reader::new(bytes);
         let entries = reader.count(2, "a number of clients")?;

@@ -51,7 +51,8 @@ impl Origins {
     }
 
     /// And pages of exactly this origin: `https://app.example.org`, `http://localhost:5173`, or `null`
-    /// for those that have none (files, sandboxes).
+    /// for those that have none (files, sandboxes). Fails if it is no origin: a path or a user has no
+    /// place in one.
     pub fn and(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
         self.listed.push(normal(origin).ok_or(InvalidOrigin)?);
         Ok(self)

@@ -57,8 +57,8 @@ impl fmt::Debug for Entrance {
 ///
 /// # Errors
 ///
-/// 426 if no WebSocket, or another version than 13 is asked for, 400 if the key, `Host` or `Connection`
-/// is missing or malformed: to be answered with the refusal's status and sentence.
+/// 426 if no WebSocket, or another version than 13, is asked for; 400 if the key, `Host` or `Connection`
+/// is missing or malformed. To be answered with the refusal's status and sentence.
 ///
 /// ```
 /// let answer = yroom_net::handshake([

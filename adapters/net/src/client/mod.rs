@@ -58,6 +58,10 @@ use yroom::provider::{DocumentInUse, Provider};
 /// share.
 ///
 /// The URL is `ws://` or `wss://`, its path the room's name.
+///
+/// Fails if the URL is none of these, if a transaction has `doc` at this moment, or if the system gives no
+/// thread. A server that is not there is no failure: it is dialled until it is, and the session says how
+/// that goes.
 #[cfg(any(feature = "smol", feature = "tokio", feature = "async-std"))]
 pub fn connect(url: &str, doc: &yrs::Doc, options: Options) -> Result<Session, ConnectError> {
     use std::sync::{Mutex, PoisonError};
@@ -123,7 +127,7 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {}
 
 impl<R: Runtime> Client<R> {
-    /// Starts the thread.
+    /// Starts the thread. Fails if the system gives none.
     pub fn start() -> io::Result<Self> {
         let newcomers = Mailbox::new();
         let mailbox = newcomers.clone();

@@ -24,7 +24,7 @@ impl Session {
     }
 
     /// Waits until both sides have told each other everything, this time or again after a lost
-    /// connection.
+    /// connection. Fails if the session ends before that.
     pub fn synced(&self) -> impl Future<Output = Result<(), Ended>> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         poll_fn(move |cx| {
@@ -36,7 +36,8 @@ impl Session {
     }
 
     /// Waits until the server has everything that was edited before: on its disk, if it
-    /// acknowledges as a yroom server does, otherwise in its memory. The answer says which.
+    /// acknowledges as a yroom server does, otherwise in its memory. The answer says which. It waits as
+    /// long as there is no connection, and fails if the session ends before that.
     pub fn flush(&self) -> impl Future<Output = Result<Confirmation, Ended>> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         let mut number = 0;
@@ -131,7 +132,8 @@ impl Presence {
         self.client.0
     }
 
-    /// Shows others a state, or with `None` nothing any more.
+    /// Shows others a state, or with `None` nothing any more. Fails if it is no JSON, or over the default
+    /// limits: 16 KiB.
     pub fn set(&self, state: Option<&str>) -> Result<(), InvalidPresence> {
         if state.is_some_and(|state| !is_presence(state)) {
             return Err(InvalidPresence);

@@ -159,6 +159,8 @@ impl Summary {
 }
 
 /// Reads everything that a store has: every checksum, every place, every update. Changes nothing.
+///
+/// What is wrong with a room stands in its report. Fails only if the store itself cannot be read.
 pub fn check(
     store: &mut (impl Browse + ?Sized),
     mut each: impl FnMut(&RoomReport),

@@ -37,7 +37,9 @@ impl DirLock {
     /// The lock file's name.
     pub const FILE_NAME: &str = "yroom.lock";
 
-    /// Takes the lock of `dir`, which exists; does not wait for it.
+    /// Takes the lock of `dir`, which exists; does not wait for it. Fails if another process has it, or
+    /// if the lock file cannot be opened or made. It is given back when it is dropped, or the process
+    /// ends, however it ends.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
         let path = dir.join(Self::FILE_NAME);
         let mut options = OpenOptions::new();

@@ -1,4 +1,6 @@
 //! What every store checks before it changes anything, so that all refuse the same.
+//!
+//! A refusal is a fault of the kind [`NotDone`](yroom::StoreFaultKind::NotDone): nothing was changed.
 
 use yroom::update::{self, DeleteSet, Id, ScanLimits, UpdateError};
 use yroom::{Batch, Seq, StoreFault, StoreFaultKind, Stored};

@@ -50,12 +50,14 @@ mod presence;
 mod replica;
 mod storage;
 mod sync;
+mod working_copy;
 
 pub use config::{Config, Direction, Subdocuments};
 pub use io::{
     Confirmation, Event, Input, LinkId, Outlook, Output, Phase, PresenceChange, StopReason,
 };
 pub use replica::DocumentInUse;
+pub use working_copy::{Unworkable, WorkingCopy};
 
 use crate::error::CloseCode;
 use crate::time::{SplitMix64, Timestamp};

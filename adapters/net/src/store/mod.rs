@@ -12,6 +12,7 @@ mod reply;
 pub mod rules;
 mod stamp;
 mod threaded;
+mod transient;
 
 pub use browse::{Browse, Entry, Examined, Listed, RoomReport, Summary, Survey, check};
 pub use lock::{DirLock, LockError};
@@ -19,6 +20,7 @@ pub use memory::MemoryStore;
 pub use reply::{Inbox, Reply};
 pub use stamp::{Metadata, Stamp, ago, now_ms};
 pub use threaded::Threaded;
+pub use transient::Transient;
 
 use bytes::Bytes;
 use yroom::{Append, RoomName, Seq, StoreFault, StoreOp, Stored};

@@ -1,6 +1,7 @@
 //! From an accepted socket to a peer in a room: the request is read here, and the socket goes to the
 //! shard that has the room.
 
+use crate::app::Ask;
 use crate::arrival::Arrival;
 use crate::authorize::{Grant, ask};
 use crate::conn::Conn;
@@ -79,6 +80,8 @@ pub(crate) enum Job {
     /// To link a room with another server's.
     #[cfg(feature = "client")]
     Chain(Box<crate::chain::Upstream>),
+    /// To do something for the application.
+    Ask(Ask),
     /// To let nobody in any more, and to end.
     Stop,
 }
@@ -263,6 +266,7 @@ impl<R: Runtime> Site<R> {
             }
             #[cfg(feature = "client")]
             Job::Chain(upstream) => self.spawn(upstream.follow(Rc::clone(self))),
+            Job::Ask(ask) => ask(&self.shard),
             Job::Stop => self.shard.stop(),
         }
     }

@@ -1,5 +1,6 @@
 //! One connection of a shard: its task reads, the shard's drain writes.
 
+use crate::app::Flow;
 use crate::link::{Broken, Link, Scratch};
 use crate::server::Notice;
 use crate::shard::Shard;
@@ -28,6 +29,8 @@ struct State {
     part: Vec<u8>,
     phase: Phase,
     reading: Reading,
+    /// Whether the application lets it go on.
+    flow: Flow,
     sending: Sending,
     /// The connection's task; none before its first turn.
     task: Option<Waker>,
@@ -87,6 +90,7 @@ impl Conn {
             part,
             phase: Phase::Open,
             reading: Reading::Flowing,
+            flow: Flow::Go,
             // The answer to the handshake waits to be flushed.
             sending: Sending::Blocked,
             task: None,
@@ -171,10 +175,23 @@ impl Conn {
         state.wake();
     }
 
+    /// Reads no more before it is let go.
+    pub(crate) fn hold_back(&self) {
+        self.state.borrow_mut().flow = Flow::Hold;
+    }
+
+    /// Reads on.
+    pub(crate) fn let_go(&self, now: Timestamp) {
+        let mut state = self.state.borrow_mut();
+        state.flow = Flow::Go;
+        state.heard_at = now;
+        state.wake();
+    }
+
     /// Looks after a peer of which nothing was heard. One that is paused cannot be heard.
     pub(crate) fn check_silence(&self, now: Timestamp, limits: SilenceLimits) -> Silence {
         let mut state = self.state.borrow_mut();
-        if state.link.take_heard() || state.reading == Reading::Paused {
+        if state.link.take_heard() || !state.reads() {
             state.heard_at = now;
             state.pinged_at = None;
         }
@@ -233,7 +250,7 @@ impl Conn {
         scratch: &mut Scratch,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if state.reading == Reading::Paused {
+        if !state.reads() {
             return Poll::Pending;
         }
         let mut bytes = 0;
@@ -250,6 +267,9 @@ impl Conn {
                 // A pong; what else is sent goes by the drain.
                 self.go_on_sending(state, shard, scratch, cx);
             }
+            if state.flow == Flow::Hold {
+                return Poll::Pending;
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -263,9 +283,10 @@ impl Conn {
         let now = shard.now();
         for item in scratch.incoming.drain(..) {
             match item {
-                Incoming::Message(frame) => {
-                    shard.input_at(now, Input::Frame { conn: self.id, frame });
-                }
+                Incoming::Message(frame) => match shard.frame(now, self.id, frame) {
+                    Flow::Go => {}
+                    Flow::Hold => state.flow = Flow::Hold,
+                },
                 Incoming::Close(code) if state.phase == Phase::Open => {
                     state.farewell = Some(Farewell::Theirs(code));
                     state.phase = Phase::Closing;
@@ -309,6 +330,10 @@ impl std::fmt::Debug for Conn {
 }
 
 impl State {
+    fn reads(&self) -> bool {
+        self.reading == Reading::Flowing && self.flow == Flow::Go
+    }
+
     /// Notes that something waits to be flushed; true if the drain has to be told.
     fn must_flush(&mut self) -> bool {
         if self.sending == Sending::Idle {

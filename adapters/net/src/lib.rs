@@ -46,6 +46,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+pub mod app;
 mod arrival;
 mod authorize;
 #[cfg(feature = "autobahn")]

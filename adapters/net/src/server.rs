@@ -1,6 +1,7 @@
 //! A server: shards on threads, a listening socket, and how it all ends.
 
 use crate::accept::{Job, Site, before};
+use crate::app::{Desk, Failure, Hook, Hooks, PeerId, Rooms};
 use crate::arrival::Arrival;
 use crate::authorize::{Admit, Authorize, Door};
 use crate::gate::Gate;
@@ -26,7 +27,7 @@ use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use yroom::{Access, CloseCode, Config, Event, RoomName};
+use yroom::{Absent, Access, CloseCode, Config, Event, RoomName};
 
 /// What a server does besides sockets and rooms; see [`Server::observe`].
 #[derive(Debug)]
@@ -63,6 +64,17 @@ pub enum Notice<'a> {
         room: &'a RoomName,
         /// How it stands now.
         status: &'a crate::chain::ChainStatus,
+    },
+    /// The application's own code failed in what it was called for.
+    HookFailed {
+        /// For what.
+        hook: Hook,
+        /// In which room.
+        room: &'a RoomName,
+        /// For which connection, which is closed; a room's first content is for none.
+        peer: Option<PeerId>,
+        /// How.
+        failure: &'a Failure,
     },
     /// A thread panicked and its rooms are not served any more: what a store, an observer or this
     /// library did wrong. Its peers are cut off, nothing durable is lost, and the best that a program
@@ -107,7 +119,8 @@ impl Default for Timeouts {
 
 /// A server that is not running yet.
 pub struct Server<R> {
-    config: Config,
+    pub(crate) config: Config,
+    pub(crate) hooks: Hooks,
     store: Option<Arc<dyn Store>>,
     threads: usize,
     timeouts: Timeouts,
@@ -123,6 +136,7 @@ impl<R: Runtime> Server<R> {
     pub fn new(config: Config) -> Self {
         Self {
             config,
+            hooks: Hooks::default(),
             store: None,
             threads: thread::available_parallelism().map_or(1, usize::from),
             timeouts: Timeouts::default(),
@@ -234,8 +248,11 @@ impl<R: Runtime> Server<R> {
         };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let mailboxes: Arc<[_]> = (0..self.threads).map(|_| Mailbox::new()).collect();
+        let rooms = Rooms::new(Arc::clone(&mailboxes));
         let mut running =
-            Running { addr, mailboxes: Arc::clone(&mailboxes), threads: Vec::new(), store };
+            Running { addr, mailboxes: Arc::clone(&mailboxes), rooms, threads: Vec::new(), store };
+        // The first content of a room may come from a fork, also if there is no initialiser.
+        let config = Config { absent: Absent::Initialise, ..self.config };
         let gate = Arc::new(self.gate);
         let (started, starting) = mpsc::channel();
         let epoch = Instant::now();
@@ -243,16 +260,18 @@ impl<R: Runtime> Server<R> {
             let start = Start {
                 index,
                 // Shards must not all retry at the same moments.
-                config: Config { seed: self.config.seed ^ index as u64, ..self.config.clone() },
+                config: Config { seed: config.seed ^ index as u64, ..config.clone() },
                 parts: Parts {
                     epoch,
                     store: Arc::clone(&running.store),
                     timeouts: self.timeouts.clone(),
-                    limits: self.config.limits.clone(),
+                    limits: config.limits.clone(),
                     observer: Arc::clone(&self.observer),
                     door: Arc::clone(&self.door),
                 },
                 gate: Arc::clone(&gate),
+                rooms: running.rooms.clone(),
+                hooks: self.hooks.clone(),
                 listener: listener.as_ref().map(TcpListener::try_clone).transpose()?,
                 mailboxes: Arc::clone(&mailboxes),
                 started: started.clone(),
@@ -285,6 +304,7 @@ impl<R: Runtime> fmt::Debug for Server<R> {
 pub struct Running {
     addr: SocketAddr,
     pub(crate) mailboxes: Arc<[Mailbox<Job>]>,
+    rooms: Rooms,
     threads: Vec<JoinHandle<Farewell>>,
     store: Arc<dyn Store>,
 }
@@ -327,6 +347,11 @@ impl Running {
         Entrance::new(Arc::clone(&self.mailboxes))
     }
 
+    /// Its rooms, for the application.
+    pub fn rooms(&self) -> Rooms {
+        self.rooms.clone()
+    }
+
     /// What ends it from elsewhere: from a signal handler's thread, say.
     pub fn stopper(&self) -> Stopper {
         Stopper { mailboxes: Arc::clone(&self.mailboxes) }
@@ -354,6 +379,7 @@ impl Running {
             sum.unsaved += one.unsaved;
             sum.unfinished += one.unfinished;
         }
+        self.rooms.subscribers().end();
         self.store.close();
         sum
     }
@@ -401,6 +427,8 @@ struct Start {
     config: Config,
     parts: Parts,
     gate: Arc<Gate>,
+    rooms: Rooms,
+    hooks: Hooks,
     listener: Option<TcpListener>,
     mailboxes: Arc<[Mailbox<Job>]>,
     started: mpsc::Sender<io::Result<()>>,
@@ -433,10 +461,12 @@ impl Start {
     async fn main<R: Runtime>(self, runtime: R) -> io::Result<Option<Farewell>> {
         let listener = self.listener.map(|listener| runtime.listen(listener)).transpose()?;
         let drain_time = self.parts.timeouts.drain;
-        let shard = Rc::new(Shard::new(self.config, self.parts));
+        let desk = Desk::new(self.index, self.rooms, self.hooks);
+        let shard = Rc::new(Shard::new(self.config, self.parts, desk));
         let site =
             Site::new(runtime.clone(), Rc::clone(&shard), self.gate, self.index, self.mailboxes);
         let site = Rc::new(site);
+        shard.equip(Box::new(Rc::downgrade(&site)));
 
         site.spawn(Rc::clone(&shard).drain());
         site.spawn(Rc::clone(&shard).answers());

@@ -5,13 +5,14 @@
 //! out: a burst is drained once, and a lone frame at once. The drain carries the hub's outputs out and
 //! flushes each connection that it fed once: one system call with all its frames.
 
+use crate::app::{Desk, Task, Tools};
 use crate::authorize::Door;
 use crate::conn::{Conn, Silence, SilenceLimits};
 use crate::link::Scratch;
 use crate::server::{Notice, Observer, Timeouts};
 use crate::signal::Signal;
 use crate::store::{Inbox, Store};
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -44,6 +45,8 @@ pub(crate) struct Shard {
     parts: Parts,
     inbox: Inbox,
     scratch: RefCell<Scratch>,
+    desk: Desk,
+    tools: OnceCell<Box<dyn Tools>>,
 }
 
 /// What a shard is made of, apart from its hub.
@@ -75,7 +78,7 @@ struct Core {
 }
 
 impl Shard {
-    pub(crate) fn new(config: Config, parts: Parts) -> Self {
+    pub(crate) fn new(config: Config, parts: Parts, desk: Desk) -> Self {
         let core = Core {
             hub: Hub::new(config),
             conns: HashMap::default(),
@@ -95,7 +98,61 @@ impl Shard {
             parts,
             inbox: Inbox::new(),
             scratch: RefCell::new(Scratch::new()),
+            desk,
+            tools: OnceCell::new(),
         }
+    }
+
+    /// Gives it the runtime that it runs on.
+    pub(crate) fn equip(&self, tools: Box<dyn Tools>) {
+        // Once, before anything else.
+        let _ = self.tools.set(tools);
+    }
+
+    /// The application's affairs.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Does something with the hub for the application.
+    pub(crate) fn with_hub<T>(&self, f: impl FnOnce(&mut Hub, Timestamp) -> T) -> T {
+        let done = f(&mut self.core.borrow_mut().hub, self.now());
+        self.dirty.raise();
+        done
+    }
+
+    /// Starts a task of the application's.
+    pub(crate) fn spawn(&self, task: Task) {
+        if let Some(tools) = self.tools.get() {
+            tools.spawn(task);
+        }
+    }
+
+    /// Waits.
+    pub(crate) async fn sleep_until(&self, at: Instant) {
+        match self.tools.get() {
+            Some(tools) => tools.sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reads no more from a connection, until it is let go.
+    pub(crate) fn hold_back(&self, conn: ConnId) {
+        if let Some(conn) = self.core.borrow().conns.get(&conn) {
+            conn.hold_back();
+        }
+    }
+
+    /// Reads from a connection again.
+    pub(crate) fn let_go(&self, conn: ConnId) {
+        let conn = self.core.borrow().conns.get(&conn).cloned();
+        if let Some(conn) = conn {
+            conn.let_go(self.now());
+        }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.parts.store
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -134,6 +191,7 @@ impl Shard {
     /// Asks the hub to let somebody in.
     pub(crate) fn open(&self, room: &RoomName, access: Access) -> Result<ConnId, Reject> {
         let conn = self.core.borrow_mut().hub.open(self.now(), room, access)?;
+        self.desk.opened(conn, room);
         self.dirty.raise();
         Ok(conn)
     }
@@ -164,7 +222,7 @@ impl Shard {
     /// A connection is gone for good.
     pub(crate) fn forget(&self, conn: ConnId) {
         self.core.borrow_mut().conns.remove(&conn);
-        self.input(Input::Closed { conn });
+        self.gone(conn);
     }
 
     pub(crate) fn input(&self, input: Input) {
@@ -179,7 +237,7 @@ impl Shard {
     /// A peer leaves, or has to; its connection begins to close. The room need not wait for the
     /// closing handshake to see it gone.
     pub(crate) fn leaves(&self, conn: ConnId) {
-        self.input(Input::Closed { conn });
+        self.gone(conn);
         let until = self.now() + self.parts.timeouts.closing;
         let mut core = self.core.borrow_mut();
         let weak = core.conns.get(&conn).map(Rc::downgrade);
@@ -284,11 +342,21 @@ impl Shard {
         if core.touched.is_empty() {
             core.touched = touched;
         }
-        if core.next_deadline(&self.parts.timeouts).is_some_and(|at| at < self.armed.get()) {
+        drop(core);
+        self.settle();
+        if self.next_deadline().is_some_and(|at| at < self.armed.get()) {
             self.earlier.raise();
         }
         if self.phase.get() == Phase::Stopping {
             self.ending.raise();
+        }
+    }
+
+    /// Tells the application what it waits for.
+    fn settle(&self) {
+        let due = self.desk.settle(&self.core.borrow().hub, self.now());
+        for say in due {
+            say(self);
         }
     }
 
@@ -324,12 +392,12 @@ impl Shard {
                     let reply = self.inbox.reply_for(&op);
                     self.parts.store.submit(op, reply);
                 }
-                // Servers do not ask for it yet.
-                Output::Application(_) => {}
+                Output::Application(op) => self.desk.asked(op),
                 Output::Event(event) => {
                     if let Event::RoomClosed { unsaved, .. } = &event {
                         self.unsaved.set(self.unsaved.get() + unsaved);
                     }
+                    self.desk.note(&event);
                     self.notify(&Notice::Engine(&event));
                 }
             }
@@ -338,10 +406,14 @@ impl Shard {
 
     /// When the timer has to look next.
     pub(crate) fn arm(&self) -> Timestamp {
-        let deadline = self.core.borrow().next_deadline(&self.parts.timeouts);
-        let at = deadline.unwrap_or(Timestamp::from_micros(u64::MAX));
+        let at = self.next_deadline().unwrap_or(Timestamp::from_micros(u64::MAX));
         self.armed.set(at);
         at
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        let connections = self.core.borrow().next_deadline(&self.parts.timeouts);
+        connections.into_iter().chain(self.desk.deadline()).min()
     }
 
     /// Ready when the timer has to look earlier than it was told.
@@ -360,6 +432,9 @@ impl Shard {
         if !core.conns.is_empty() && core.swept_at + sweep_every(&self.parts.timeouts) <= now {
             core.sweep(now, &self.parts.timeouts);
         }
+        drop(core);
+        // Here too: the timer does not wait for the drain, and what is due has to be done with.
+        self.settle();
         self.dirty.raise();
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::coverage::{self, Run};
 use crate::op::{Edit, Role};
+use crate::program::Program;
 use crate::rng::Rng;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -66,6 +67,8 @@ pub(crate) struct Client {
     pub(crate) questions: BTreeMap<u64, Question>,
     /// The last question's number.
     pub(crate) asked: u64,
+    /// What runs in it, if it is a program of ours and no model.
+    pub(crate) program: Option<Box<Program>>,
     pub(crate) rng: Rng,
 }
 
@@ -143,6 +146,7 @@ impl Client {
             sent_deletes: Vec::new(),
             questions: BTreeMap::new(),
             asked: 0,
+            program: None,
             rng: Rng::of(seed, 1_000 + number as u64),
         }
     }
@@ -150,7 +154,7 @@ impl Client {
     /// Whether the room may change by this client.
     pub(crate) const fn may_write(&self) -> bool {
         match self.role {
-            Role::Writer | Role::Guest | Role::Hostile => true,
+            Role::Writer | Role::Guest | Role::Hostile | Role::Program | Role::Keeper => true,
             Role::Reader | Role::Observer => false,
         }
     }
@@ -158,7 +162,12 @@ impl Client {
     /// Whether others may see this client.
     pub(crate) const fn may_be_seen(&self) -> bool {
         match self.role {
-            Role::Writer | Role::Guest | Role::Hostile | Role::Reader => true,
+            Role::Writer
+            | Role::Guest
+            | Role::Hostile
+            | Role::Reader
+            | Role::Program
+            | Role::Keeper => true,
             Role::Observer => false,
         }
     }
@@ -369,6 +378,16 @@ impl Client {
             Entry { client: ClientId(*id), clock, json: state.unwrap_or("null") }
         });
         wire::encode::awareness(&write(states))
+    }
+
+    /// The others that it sees.
+    pub(crate) fn seen(&self) -> BTreeMap<u64, String> {
+        if let Some(program) = &self.program {
+            let others = program.provider.others();
+            return others.map(|(id, state)| (id.0, state.to_owned())).collect();
+        }
+        let others = self.others.iter();
+        others.filter_map(|(id, (_, state, _))| Some((*id, state.clone()?))).collect()
     }
 
     /// What is due: its renewal, others that were not heard of for long. A frame to send.

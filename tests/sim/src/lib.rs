@@ -16,6 +16,7 @@ mod client;
 mod coverage;
 mod op;
 mod oracle;
+mod program;
 mod rng;
 mod run;
 mod swarm;

@@ -53,6 +53,10 @@ pub enum Role {
     Guest,
     /// Means harm, with all rights.
     Hostile,
+    /// A program of ours: the engine's provider. Reads and writes.
+    Program,
+    /// The same, with a copy of the document on a disk of its own.
+    Keeper,
 }
 
 /// One thing that happens. Times are milliseconds.

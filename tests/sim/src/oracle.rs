@@ -83,7 +83,12 @@ impl Oracle {
     pub(crate) fn register(&mut self, room: usize, id: u64, role: Role) {
         let seen = match role {
             Role::Observer => false,
-            Role::Writer | Role::Reader | Role::Guest | Role::Hostile => true,
+            Role::Writer
+            | Role::Reader
+            | Role::Guest
+            | Role::Hostile
+            | Role::Program
+            | Role::Keeper => true,
         };
         self.ids.insert(id, (room, seen));
     }

@@ -9,7 +9,8 @@ use yroom::Durability;
 pub fn scenario(seed: u64) -> Scenario {
     let mut rng = Rng::of(seed, 1);
     let size = Size::draw(&mut rng);
-    let setup = setup(seed, size, &mut rng);
+    let mut setup = setup(seed, size, &mut rng);
+    employ(&mut setup, &mut Rng::of(seed, 4));
     let swarm = Swarm::draw(&mut rng);
     let count = size.ops(&mut rng);
     let ops = (0..count).map(|_| swarm.op(&mut rng)).collect();
@@ -77,6 +78,22 @@ fn setup(seed: u64, size: Size, rng: &mut Rng) -> Setup {
         slice_bytes: [150, 1_000, 512 << 10][rng.index(3)],
         unload_ms: [0, 100, 5_000, 30_000][rng.index(4)],
         turn_ms: [0, 0, 2, 20][rng.index(4)],
+    }
+}
+
+/// Makes programs of ours of some writers, in half of the seeds.
+fn employ(setup: &mut Setup, rng: &mut Rng) {
+    if rng.chance(500) {
+        return;
+    }
+    for (_, role) in &mut setup.clients {
+        if *role == Role::Writer {
+            *role = match rng.below(5) {
+                0 | 1 => Role::Program,
+                2 => Role::Keeper,
+                _ => Role::Writer,
+            };
+        }
     }
 }
 
@@ -290,7 +307,8 @@ fn fate(rng: &mut Rng) -> Fate {
 pub fn from_bytes(bytes: &[u8]) -> Scenario {
     let mut rng = Rng::from_bytes(bytes);
     let seed = rng.below(1 << 16);
-    let setup = setup(seed, Size::Small, &mut rng);
+    let mut setup = setup(seed, Size::Small, &mut rng);
+    employ(&mut setup, &mut rng);
     let mut weights = vec![(40, Kind::Edit), (30, Kind::Advance)];
     weights.extend(FAULTS.map(|fault| (8, fault)));
     let total = weights.iter().map(|(weight, _)| weight).sum();

@@ -80,7 +80,7 @@ impl World {
                     self.leave(client);
                     self.clients[client].banned = true;
                 }
-                Role::Writer | Role::Reader | Role::Observer => {
+                Role::Writer | Role::Reader | Role::Observer | Role::Program | Role::Keeper => {
                     if self.clients[client].banned {
                         return self.fail(format!("client{client} was sent away for good"));
                     }
@@ -145,6 +145,7 @@ impl World {
         for room in 0..self.rooms() {
             self.check_room_equal(room);
         }
+        self.check_owed();
     }
 
     fn check_room_equal(&mut self, room: usize) {
@@ -226,11 +227,7 @@ impl World {
         };
         for client in present.iter().chain(&probes) {
             let who = &self.clients[*client];
-            let seen: BTreeMap<u64, String> = who
-                .others
-                .iter()
-                .filter_map(|(id, (_, state, _))| Some((*id, state.clone()?)))
-                .collect();
+            let seen = who.seen();
             let expected = expected(self, who.room, who.id);
             if seen != expected {
                 return self.fail(format!("client{client} sees {seen:?}, there are {expected:?}"));

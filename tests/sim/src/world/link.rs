@@ -26,6 +26,8 @@ pub(super) struct Link {
     /// The client's side is there.
     pub(super) client_open: bool,
     pub(super) up: VecDeque<(Timestamp, Up)>,
+    /// The frames' lengths that a program has sent by it and that have not left.
+    pub(super) leaving: VecDeque<usize>,
     /// Handed over by the hub, not yet on its way.
     pub(super) outbox: VecDeque<Down>,
     down: VecDeque<(Timestamp, Down)>,
@@ -62,19 +64,34 @@ impl World {
     pub(super) fn connect(&mut self, client: usize) {
         let now = self.now;
         let who = &self.clients[client];
+        if who.program.is_some() {
+            return self.connect_program(client);
+        }
         if who.link.is_some() || who.banned || who.away_until.is_some_and(|until| until > now) {
             return;
         }
-        let room = who.room;
+        let server = match self.join(client) {
+            Ok(server) => server,
+            Err(_) => return self.retry(client),
+        };
+        for frame in self.clients[client].opened(now) {
+            self.send_up(client, frame);
+        }
+        self.arm(client);
+        self.turn(server);
+    }
+
+    /// Connects a client with its server; which that is.
+    pub(super) fn join(&mut self, client: usize) -> Result<usize, String> {
+        let (now, room) = (self.now, self.clients[client].room);
         let server = self.server_of(room);
         let access = self.access(client, server);
-        let opened = self.open(server, room, access);
-        let conn = match opened {
+        let conn = match self.open(server, room, access) {
             Ok(Some(conn)) => conn,
-            Ok(None) => return self.retry(client),
+            Ok(None) => return Err("nobody listens".to_owned()),
             Err(reject) => {
                 self.tell(|| format!("client{client} is refused: {reject}"));
-                return self.retry(client);
+                return Err(reject.to_string());
             }
         };
         let id = self.next_link;
@@ -86,6 +103,7 @@ impl World {
             conn: Some(conn),
             client_open: true,
             up: VecDeque::new(),
+            leaving: VecDeque::new(),
             outbox: VecDeque::new(),
             down: VecDeque::new(),
             latency: Duration::from_millis(2),
@@ -104,16 +122,13 @@ impl World {
         self.oracle.connected(id, self.clients[client].id);
         self.tell(|| format!("client{client} -> server{server}/room{room}: {conn:?} on link{id}"));
         self.clients[client].link = Some(id);
-        for frame in self.clients[client].opened(now) {
-            self.send_up(client, frame);
-        }
-        self.arm(client);
         self.turn(server);
+        Ok(server)
     }
 
     fn access(&mut self, client: usize, server: usize) -> Access {
         match self.clients[client].role {
-            Role::Writer | Role::Hostile => Access::FULL,
+            Role::Writer | Role::Hostile | Role::Program | Role::Keeper => Access::FULL,
             Role::Reader => Access::READ_ONLY,
             Role::Observer => Access { presence: Presence::Observe, ..Access::READ_ONLY },
             Role::Guest => {
@@ -293,7 +308,7 @@ impl World {
                 Down::Close(code) => {
                     self.tell(|| format!("client{client} is closed with {code}"));
                     self.clients[client].banned |= (4_400..4_500).contains(&code);
-                    self.client_hears(id);
+                    self.client_loses(id, Some(code));
                     // The server sees the answer to its close.
                     self.schedule(now, Due::ServerHears(id));
                 }
@@ -306,6 +321,9 @@ impl World {
 
     fn client_takes(&mut self, client: usize, frame: &Bytes) {
         self.tell(|| format!("client{client} <- {}", word(frame)));
+        if self.clients[client].program.is_some() {
+            return self.program_takes(client, frame);
+        }
         let heard = self.clients[client].hear(self.now, frame);
         if let Some(nonsense) = heard.nonsense {
             return self.fail(format!("client{client} was sent {nonsense}"));
@@ -346,6 +364,10 @@ impl World {
 
     /// The client's side of a link ends.
     pub(super) fn client_hears(&mut self, id: u64) {
+        self.client_loses(id, None);
+    }
+
+    fn client_loses(&mut self, id: u64, code: Option<u16>) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if !std::mem::replace(&mut link.client_open, false) {
             return;
@@ -356,6 +378,9 @@ impl World {
         }
         self.clients[client].closed();
         self.tell(|| format!("client{client} has lost link{id}"));
+        if self.clients[client].program.is_some() {
+            return self.program_loses(client, code);
+        }
         if let Some(until) = self.clients[client].away_until {
             self.schedule(until, Due::Connect(client));
         } else {
@@ -365,6 +390,14 @@ impl World {
 
     /// A client goes in good order: what it sent before still arrives.
     pub(super) fn leave(&mut self, client: usize) {
+        if self.clients[client].program.is_some() {
+            return self.end_program(client);
+        }
+        self.part(client);
+    }
+
+    /// A client closes its connection.
+    pub(super) fn part(&mut self, client: usize) {
         let Some(id) = self.clients[client].link else { return };
         self.push_up(id, Up::Bye);
         if self.links.get(&id).is_some_and(|link| link.silent) {
@@ -387,8 +420,12 @@ impl World {
     }
 
     pub(super) fn arm(&mut self, client: usize) {
-        if self.clients[client].link.is_some() {
-            let at = self.clients[client].next_tick();
+        let who = &self.clients[client];
+        let at = match &who.program {
+            Some(program) => program.provider.poll_timeout(),
+            None => who.link.map(|_| who.next_tick()),
+        };
+        if let Some(at) = at {
             if self.ticks.get(&client).is_none_or(|planned| at < *planned) {
                 self.ticks.insert(client, at);
                 self.schedule(at, Due::Tick(client));
@@ -402,6 +439,9 @@ impl World {
             return;
         }
         self.ticks.remove(&client);
+        if self.clients[client].program.is_some() {
+            return self.program_ticks(client);
+        }
         let Some(id) = self.clients[client].link else { return };
         if self.clients[client].is_deaf(now) {
             let Some(link) = self.links.get(&id) else { return };

@@ -7,6 +7,7 @@ mod attack;
 mod ending;
 mod link;
 mod ops;
+mod program;
 mod server;
 mod store;
 
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 pub(crate) use store::Kept;
-use yroom::{Input, RoomName, Timestamp};
+use yroom::{Input, RoomName, StoreOp, Timestamp};
 
 /// Several times what the largest scenarios need.
 const MOST_EVENTS: u64 = 3_000_000;
@@ -91,6 +92,8 @@ enum Due {
     Thaw(usize),
     /// A server that shuts down has had its time.
     Kill(usize, u32),
+    /// A program's disk has done something.
+    Disk(usize, u32, Box<StoreOp>),
 }
 
 impl World {
@@ -145,7 +148,9 @@ impl World {
         let number = self.clients.len();
         let id = self.fresh_id(room, role);
         self.clients.push(Client::new(number, room, role, id, self.setup.seed));
-        self.schedule(self.now, Due::Connect(number));
+        if !self.start_program(number) {
+            self.schedule(self.now, Due::Connect(number));
+        }
         number
     }
 
@@ -205,7 +210,10 @@ impl World {
         match due {
             Due::Connect(client) => self.connect(client),
             Due::Tick(client) => self.tick(client),
-            Due::Up(link) => self.pump_up(link),
+            Due::Up(link) => {
+                self.programs_frames_leave(link);
+                self.pump_up(link);
+            }
             Due::Flush(link) => self.flush(link),
             Due::Down(link) => self.pump_down(link),
             Due::ServerHears(link) => self.server_hears(link),
@@ -219,6 +227,7 @@ impl World {
             Due::Start(server) => self.start(server),
             Due::Thaw(server) => self.thaw(server),
             Due::Kill(server, life) => self.kill(server, life),
+            Due::Disk(client, life, op) => self.disk(client, life, &op),
         }
     }
 

@@ -22,7 +22,7 @@ impl World {
             Op::Advance { ms } => self.advance(millis(ms)),
             Op::Edit { client, edit, amount } => self.edit(at(client), edit, amount),
             Op::Presence { client, present } => self.present(at(client), present),
-            Op::Query { client } => self.send_up(at(client), wire::encode::query_awareness()),
+            Op::Query { client } => self.query(at(client)),
             Op::Status { client } => self.ask_status(at(client)),
             Op::Offline { client, ms } => self.go_offline(at(client), ms),
             Op::Reload { client } => self.reload(at(client)),
@@ -34,7 +34,9 @@ impl World {
             }
             Op::Pack { client, messages } => {
                 let client = &mut self.clients[at(client)];
-                if client.link.is_some() && client.pack.0 == 0 {
+                // Ours sends each message by itself.
+                let packs = client.program.is_none() && client.pack.0 == 0;
+                if client.link.is_some() && packs {
                     client.pack.0 = u32::from(messages % 8);
                 }
             }
@@ -91,6 +93,9 @@ impl World {
             return;
         }
         let Some((update, deletes)) = who.edit(edit, amount) else { return };
+        if who.program.is_some() {
+            return self.program_edited(client, deletes);
+        }
         let frame = wire::encode::update(&update);
         who.last_update = Some(frame.clone());
         if who.link.is_some() {
@@ -105,13 +110,25 @@ impl World {
             Present::Here => Some(format!("{{\"at\":{}}}", who.rng.below(1 << 20))),
             Present::Gone => None,
         };
+        if who.program.is_some() {
+            return self.program_shows(client, state);
+        }
         if let Some(frame) = who.set_presence(self.now, state) {
             self.send_up(client, frame);
             self.arm(client);
         }
     }
 
+    fn query(&mut self, client: usize) {
+        if self.clients[client].program.is_none() {
+            self.send_up(client, wire::encode::query_awareness());
+        }
+    }
+
     fn ask_status(&mut self, client: usize) {
+        if self.with_provider(client, yroom::provider::Provider::confirm).is_some() {
+            return;
+        }
         let who = &mut self.clients[client];
         let Some(link) = who.link.and_then(|link| self.links.get(&link)) else { return };
         who.asked += 1;
@@ -140,18 +157,23 @@ impl World {
     }
 
     fn go_offline(&mut self, client: usize, ms: u32) {
-        let until = self.now + millis(ms);
+        // A program tries on and on: days of that are no different from minutes.
+        let most = if self.clients[client].program.is_some() { 600_000 } else { u32::MAX };
+        let until = self.now + millis(ms.min(most));
         self.clients[client].away_until = Some(until);
-        self.leave(client);
+        self.part(client);
         self.schedule(until, Due::Connect(client));
     }
 
     fn reload(&mut self, client: usize) {
-        self.leave(client);
+        self.kill_program(client);
+        self.part(client);
         let (room, role) = (self.clients[client].room, self.clients[client].role);
         let id = self.fresh_id(room, role);
         self.clients[client].reload(id);
-        self.schedule(self.now, Due::Connect(client));
+        if !self.start_program(client) {
+            self.schedule(self.now, Due::Connect(client));
+        }
     }
 
     pub(super) fn reset(&mut self, client: usize, server_hears: u32, client_hears: u32) {

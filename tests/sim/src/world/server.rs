@@ -205,7 +205,7 @@ impl World {
     }
 
     /// What may wait for one connection: its outbox, and what it asked for itself.
-    fn outbox_bound(&self, server: usize, room: usize) -> usize {
+    pub(super) fn outbox_bound(&self, server: usize, room: usize) -> usize {
         let kept = self.servers[server].store.rooms.get(&room_name(room));
         let document: usize = kept.map_or(0, |kept| kept.history.iter().map(Bytes::len).sum());
         self.setup.outbox_bytes as usize + 4 * document + (64 << 10)

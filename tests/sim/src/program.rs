@@ -3,6 +3,7 @@
 //! Beside the model clients, which are written from the protocol's description, this is the engine's
 //! own client side, and its promises are held against what happens as the hub's are.
 
+use crate::client::doc_of;
 use crate::coverage::{Content, Coverage, Run};
 use crate::op::{Role, Setup};
 use crate::rng::Rng;
@@ -112,6 +113,12 @@ impl Program {
         self.edits.clear();
         self.deletes.clear();
         self.is_leaving = false;
+    }
+
+    /// The document that is on its disk.
+    pub(crate) fn kept(&self) -> Result<Doc, String> {
+        let log = self.disk.log.iter().flat_map(Batch::updates);
+        doc_of(self.disk.snapshot.as_deref().into_iter().chain(log))
     }
 
     /// The document was edited, and the provider has been told.

@@ -242,6 +242,7 @@ impl World {
             self.leave(client);
         }
         self.advance(super::millis(self.setup.unload_ms) + Duration::from_secs(2));
+        self.check_kept();
         for server in &self.servers {
             let Some(hub) = &server.hub else { continue };
             let left = (hub.room_count(), hub.connection_count(), hub.unsaved());

@@ -70,10 +70,7 @@ impl World {
         if who.link.is_some() || who.banned || who.away_until.is_some_and(|until| until > now) {
             return;
         }
-        let server = match self.join(client) {
-            Ok(server) => server,
-            Err(_) => return self.retry(client),
-        };
+        let Ok(server) = self.join(client) else { return self.retry(client) };
         for frame in self.clients[client].opened(now) {
             self.send_up(client, frame);
         }
@@ -425,11 +422,11 @@ impl World {
             Some(program) => program.provider.poll_timeout(),
             None => who.link.map(|_| who.next_tick()),
         };
-        if let Some(at) = at {
-            if self.ticks.get(&client).is_none_or(|planned| at < *planned) {
-                self.ticks.insert(client, at);
-                self.schedule(at, Due::Tick(client));
-            }
+        if let Some(at) = at
+            && self.ticks.get(&client).is_none_or(|planned| at < *planned)
+        {
+            self.ticks.insert(client, at);
+            self.schedule(at, Due::Tick(client));
         }
     }
 

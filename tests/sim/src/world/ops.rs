@@ -111,7 +111,7 @@ impl World {
             Present::Gone => None,
         };
         if who.program.is_some() {
-            return self.program_shows(client, state);
+            return self.program_shows(client, state.as_deref());
         }
         if let Some(frame) = who.set_presence(self.now, state) {
             self.send_up(client, frame);

@@ -3,7 +3,7 @@
 use super::link::Up;
 use super::server::room_name;
 use super::{Due, World};
-use crate::client::Question;
+use crate::client::{Question, shape};
 use crate::coverage::Run;
 use crate::op::Role;
 use crate::oracle::Oracle;
@@ -27,12 +27,11 @@ impl World {
             }
             Role::Program | Role::Keeper => {}
         }
-        match &mut who.program {
-            Some(program) => program.restart(&self.setup, who.role, &who.doc, &mut who.rng),
-            None => {
-                let program = Program::new(&self.setup, who.role, &who.doc, &mut who.rng);
-                who.program = Some(Box::new(program));
-            }
+        if let Some(program) = &mut who.program {
+            program.restart(&self.setup, who.role, &who.doc, &mut who.rng);
+        } else {
+            let program = Program::new(&self.setup, who.role, &who.doc, &mut who.rng);
+            who.program = Some(Box::new(program));
         }
         self.with_provider(client, Provider::connect);
         true
@@ -166,10 +165,9 @@ impl World {
     }
 
     /// A program shows a state of presence, or none any more.
-    pub(super) fn program_shows(&mut self, client: usize, state: Option<String>) {
-        self.clients[client].own.1.clone_from(&state);
-        let shown = self
-            .with_provider(client, |provider, now| provider.set_presence(now, state.as_deref()));
+    pub(super) fn program_shows(&mut self, client: usize, state: Option<&str>) {
+        self.clients[client].own.1 = state.map(str::to_owned);
+        let shown = self.with_provider(client, |provider, now| provider.set_presence(now, state));
         if shown.is_some_and(|shown| shown.is_err()) {
             self.fail("a state of presence is refused");
         }
@@ -254,10 +252,10 @@ impl World {
             Event::Retrying { reason, .. } if reason.contains("nonsense") => {
                 self.fail(format!("client{client}: {reason}"));
             }
-            Event::Retrying { reason, .. } if reason.contains("silent") => {
-                if program.troubled_until + SILENCE < self.now {
-                    self.fail(format!("client{client} heard nothing for 30 s"));
-                }
+            Event::Retrying { reason, .. }
+                if reason.contains("silent") && program.troubled_until + SILENCE < self.now =>
+            {
+                self.fail(format!("client{client} heard nothing for 30 s"));
             }
             Event::Gap { attempt } => {
                 self.fail(format!("client{client} is sent what has to wait, {attempt} times"));
@@ -289,6 +287,28 @@ impl World {
         };
         let saved = Oracle::is_saved(question, confirmed.deletes, &kept.durable);
         self.require(saved);
+    }
+
+    /// A program that was told to end has everything on its disk, if it has one.
+    pub(super) fn check_kept(&mut self) {
+        for number in 0..self.clients.len() {
+            let client = &self.clients[number];
+            let Some(program) = client.program.as_ref().filter(|_| client.role == Role::Keeper)
+            else {
+                continue;
+            };
+            if !program.provider.is_finished() {
+                return self.fail(format!("client{number} was told to end, and has not"));
+            }
+            match program.kept() {
+                Ok(kept) if shape(&kept) == client.shape() => {}
+                Ok(kept) => {
+                    let (kept, shape) = (shape(&kept), client.shape());
+                    return self.fail(format!("client{number}'s copy:\n  {kept:?}\n  {shape:?}"));
+                }
+                Err(broken) => return self.fail(broken),
+            }
+        }
     }
 
     /// What a killed program had on its disk is in its room in the end.

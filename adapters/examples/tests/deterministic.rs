@@ -254,7 +254,9 @@ impl World {
             }
             Output::Store(StoreOp::Release { .. }) => {}
             // A network that takes everything never makes anybody wait.
-            Output::Pause { .. } | Output::Resume { .. } | Output::Event(_) => {}
+            Output::Pause { .. } | Output::Resume { .. } => {}
+            // It is not asked for anything, and nobody has to be told.
+            Output::Application(_) | Output::Event(_) => {}
         }
     }
 

@@ -21,16 +21,19 @@ fn in_axum_rooms_are_kept_and_only_writers_write() {
 
     let url = |program: &Program, token: &str| program.url(&format!("rooms/minutes?token={token}"));
     let (ann, bob) = (Client::new(&url(&program, "writer")), Client::new(&url(&program, "reader")));
+    ann.waits_for("# minutes\n");
+    bob.waits_for("# minutes\n");
     ann.types("hello");
-    bob.waits_for("hello");
+    bob.waits_for("# minutes\nhello");
     bob.types(" from a reader");
     ann.types("!");
     bob.waits_for_part("!");
-    assert_eq!(ann.text(), "hello!", "what a reader types stays its own");
+    assert_eq!(ann.text(), "# minutes\nhello!", "what a reader types stays its own");
 
     program.kill();
     let program = Program::start(env!("CARGO_BIN_EXE_in_axum"), &["127.0.0.1:0", data]);
-    Client::new(&url(&program, "reader")).waits_for("hello!");
+    // Kept, and not given a second heading.
+    Client::new(&url(&program, "reader")).waits_for("# minutes\nhello!");
     let stranger = Client::new(&url(&program, "guessed"));
     let reason = "HTTP 401: who are you?".to_owned();
     assert_eq!(stranger.stopped(), StopReason::Unreachable { reason });
@@ -46,11 +49,16 @@ fn in_hyper_rooms_stand_beside_the_application() {
 }
 
 #[test]
-fn in_smol_the_program_ends_its_rooms_in_order() {
-    let program = Program::start(env!("CARGO_BIN_EXE_in_smol"), &["127.0.0.1:0"]);
-    two_clients_sync(&program.url("minutes?token=writer"));
+fn in_smol_the_program_writes_along_and_ends_its_rooms_in_order() {
+    let mut program = Program::start(env!("CARGO_BIN_EXE_in_smol"), &["127.0.0.1:0"]);
+    let ann = Client::new(&program.url("minutes?token=writer"));
+    ann.types("from Ann\n");
+    ann.flushed();
+    program.types("from the program");
+    ann.waits_for("from Ann\nfrom the program\n");
     let told = program.ends_with_enter();
-    assert!(told.contains("PeerJoined") && told.contains("PeerLeft"), "{told}");
+    assert!(told.contains(r#"minutes: "from Ann\nfrom the program\n""#), "{told}");
+    assert!(told.contains("PeerJoined"), "{told}");
     assert!(told.contains("unsaved: 0, unfinished: 0"), "{told}");
 }
 
@@ -108,6 +116,10 @@ impl Program {
         answer
     }
 
+    fn types(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().expect("it reads"), "{line}").unwrap();
+    }
+
     /// Presses Enter, waits for the end, and gives what was printed.
     fn ends_with_enter(mut self) -> String {
         self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
@@ -150,6 +162,11 @@ impl Client {
     fn types(&self, words: &str) {
         let text = self.doc.get_or_insert_text("text");
         text.push(&mut self.doc.transact_mut(), words);
+    }
+
+    /// Waits until the server has everything.
+    fn flushed(&self) {
+        smol::block_on(self.session.flush()).expect("it is connected");
     }
 
     fn waits_for(&self, whole: &str) {

@@ -1,6 +1,6 @@
 //! Both ends of this crate's WebSockets as echoes, for the Autobahn cases (`tests/autobahn`).
 //!
-//! The real [`Link`] and the real client's socket, driven as a shard's connection and a session's
+//! The real `Link` and the real client's socket, driven as a shard's connection and a session's
 //! driver drive them; but what comes goes back instead of to the engine, and text is taken, which
 //! most cases are made of.
 

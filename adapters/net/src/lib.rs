@@ -65,6 +65,8 @@ pub mod docs {
     pub mod writing_a_store {}
     #[doc = include_str!("docs/writing_a_runtime.md")]
     pub mod writing_a_runtime {}
+    #[doc = include_str!("docs/coming_from.md")]
+    pub mod coming_from {}
 }
 mod gate;
 mod http;

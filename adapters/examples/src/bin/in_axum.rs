@@ -1,24 +1,23 @@
 //! Rooms in an axum application: its routes, its sockets, its say in who comes in; kept in SQLite.
-//!
 //! `cargo run -p yroom-examples --bin in_axum 127.0.0.1:3000 notes-data`, and in a page:
 //! `new WebsocketProvider('ws://127.0.0.1:3000/rooms', 'minutes', doc, { params: { token: 'writer' } })`
 
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{StatusCode, header};
-use axum::{Router, response::IntoResponse, routing::get};
+use axum::{Router, http::StatusCode, http::header, response::IntoResponse, routing::get};
 use hyper_util::rt::TokioIo;
 use std::{collections::BTreeMap, env, sync::Arc};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use yroom::{Access, Config, RoomName};
-use yroom_net::{Entrance, Server, runtime::Tokio, store::Threaded};
+use yroom_net::{Entrance, Server, app, runtime::Tokio, store::Threaded};
 use yroom_sqlite::SqliteStore;
+use yrs::{Text, WriteTxn};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let addr = env::args().nth(1).unwrap_or("127.0.0.1:3000".to_owned());
     let dir = env::args().nth(2).unwrap_or("notes-data".to_owned());
     let store = Arc::new(Threaded::new(SqliteStore::open(dir.as_ref())?)?);
-    let rooms = Server::<Tokio>::new(Config::default()).store(store).start()?;
+    let rooms = Server::<Tokio>::new(Config::default()).store(store).initialise(first).start()?;
     let app = Router::new()
         .route("/", get(async || "an application with rooms"))
         .route("/rooms/{room}", get(join).with_state(rooms.entrance()));
@@ -28,6 +27,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let farewell = tokio::task::spawn_blocking(|| rooms.shutdown()).await?;
     assert!(farewell.is_clean(), "not everything is stored: {farewell:?}");
     Ok(())
+}
+
+/// What a room has in it that was never stored: a heading. Called once for it.
+async fn first(room: RoomName) -> app::FirstContent {
+    let heading = format!("# {room}\n");
+    Ok(Some(app::seed(&room, |txn| txn.get_or_insert_text("text").push(txn, &heading))?))
 }
 
 /// Lets in who has a token, as what the token says.
@@ -42,10 +47,9 @@ async fn join(
         Some("reader") => Access::READ_ONLY,
         Some(_) | None => return Err((StatusCode::UNAUTHORIZED, "who are you?".to_owned())),
     };
-    let refused = |why: String| (StatusCode::BAD_REQUEST, why);
-    let room = RoomName::new(&room).map_err(|why| refused(why.to_string()))?;
-    let key = yroom_net::handshake(request.headers());
-    let key = key.map_err(|refusal| refused(refusal.sentence().to_owned()))?;
+    let bad = |why: &dyn ToString| (StatusCode::BAD_REQUEST, why.to_string());
+    let room = RoomName::new(&room).map_err(|why| bad(&why))?;
+    let key = yroom_net::handshake(request.headers()).map_err(|why| bad(&why.sentence()))?;
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let Ok(socket) = upgrade.await else { return };

@@ -217,7 +217,12 @@ fn what_is_no_good_token_is_refused_before_the_upgrade_in_words() {
 fn a_public_key_is_no_secret_to_sign_with() {
     let dir = TempDir::new().unwrap();
     let public = keys().join("rsa.public.pem");
-    let program = start(command(dir.path()).arg("--store=memory").arg("--auth-key").arg(&public));
+    let program = start(
+        command(dir.path())
+            .arg("--store=memory")
+            .env("YROOM_AUTH_KEY", &public)
+            .env("YROOM_ALLOW_ANONYMOUS", "0"),
+    );
     let pem = fs::read(&public).unwrap();
     let good = json!({"exp": now() + 60, "rooms": ["notes"]});
     for secret in [&pem[..], pem.trim_ascii_end()] {
@@ -490,6 +495,10 @@ fn other_machines_are_served_only_if_it_is_said_who_may_come_in() {
     let (code, line) = refused(on("[::]:0").arg("--auth-key=nothing"));
     assert_eq!(code, 1);
     assert!(line.contains("cannot read nothing"), "{line}");
+    fs::write(dir.path().join("secret"), SECRET).unwrap();
+    let both = ["--auth-key=secret", "--allow-anonymous"];
+    let (code, line) = refused(command(dir.path()).args(both));
+    assert!(code == 1 && line.contains("--allow-anonymous"), "{line}");
     assert!(!dir.path().join("yroom-data").exists(), "it made something");
 
     let program = start(&mut command(dir.path()));

@@ -56,8 +56,18 @@ pub(crate) enum Level {
 pub(crate) enum Appearance {
     /// Whether it may be seen.
     Seen(bool),
+    /// It speaks for others.
+    For(Others),
     /// It may, like this.
     As(Appear),
+}
+
+/// For whom somebody speaks beside themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Others {
+    /// For all of a server that is linked with this one, and trusted.
+    Relay,
 }
 
 /// How somebody is seen.
@@ -108,6 +118,7 @@ impl Claims {
         match &self.awareness {
             Appearance::Seen(true) => {}
             Appearance::Seen(false) => access.presence = Presence::Observe,
+            Appearance::For(Others::Relay) => access.presence = Presence::Relay,
             Appearance::As(appear) => {
                 if let Some(ids) = &appear.ids {
                     identity = identity.ids(ids.iter().copied().map(ClientId))?;

@@ -1,6 +1,6 @@
 //! Tokens for development, and a secret to sign them with.
 
-use super::claims::{Appear, Appearance, Claims, Level, Moment, Names};
+use super::claims::{Appear, Appearance, Claims, Level, Moment, Names, Others};
 use super::{crypto, keys};
 use crate::options::units::span;
 use clap::Args;
@@ -50,6 +50,10 @@ pub(crate) struct TokenArgs {
     #[arg(long, conflicts_with = "stamp")]
     unseen: bool,
 
+    /// It is a server that is linked with this one, and trusted to speak for its clients' presence.
+    #[arg(long, conflicts_with_all = ["stamp", "unseen"])]
+    relay: bool,
+
     /// The server's --auth-audience.
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
@@ -80,13 +84,14 @@ pub(crate) fn token(args: &TokenArgs) -> Result<ExitCode, String> {
 fn mint(args: &TokenArgs, now: SystemTime) -> Result<String, String> {
     crypto::install();
     let (algorithm, key) = keys::signing_key(&args.key)?;
-    let awareness = match (&args.stamp, args.unseen) {
-        (Some(json), _) => {
-            let fields = serde_json::from_str(json)
-                .map_err(|error| format!("--stamp is not a JSON object: {error}"))?;
-            Appearance::As(Appear { fields: Some(fields), ids: None })
-        }
-        (None, unseen) => Appearance::Seen(!unseen),
+    let awareness = if let Some(json) = &args.stamp {
+        let fields = serde_json::from_str(json)
+            .map_err(|error| format!("--stamp is not a JSON object: {error}"))?;
+        Appearance::As(Appear { fields: Some(fields), ids: None })
+    } else if args.relay {
+        Appearance::For(Others::Relay)
+    } else {
+        Appearance::Seen(!args.unseen)
     };
     let claims = Claims {
         sub: args.user.clone(),

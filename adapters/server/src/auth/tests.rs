@@ -94,6 +94,8 @@ fn a_token_says_what_its_bearer_may_do_and_for_how_long() {
     assert_eq!(least.identity, None);
     let unseen = judge(&verifier(), json!({"awareness": false})).unwrap().access;
     assert_eq!(unseen.presence, Presence::Observe);
+    let linked = judge(&verifier(), json!({"awareness": "relay"})).unwrap().access;
+    assert_eq!(linked.presence, Presence::Relay);
 }
 
 #[test]

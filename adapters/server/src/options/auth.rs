@@ -9,7 +9,8 @@ use std::path::PathBuf;
 #[command(next_help_heading = "Who may come in")]
 pub(crate) struct AuthOptions {
     /// Lets in who has a token (a JWT) that this key verifies: a public key in PEM (RS256, ES256,
-    /// EdDSA) or a secret of at least 32 bytes (HS256). SIGHUP reads it anew.
+    /// EdDSA), or a secret of at least 32 bytes (HS256), which is the file's text as it stands. SIGHUP
+    /// reads it anew.
     #[arg(long, env = "YROOM_AUTH_KEY", value_name = "FILE", conflicts_with = "auth_jwks")]
     pub(crate) auth_key: Option<PathBuf>,
 
@@ -52,8 +53,7 @@ pub(crate) struct AuthOptions {
     #[arg(
         long,
         env = "YROOM_ALLOW_ANONYMOUS",
-        value_parser = FalseyValueParser::new(),
-        conflicts_with_all = ["auth_key", "auth_jwks"]
+        value_parser = FalseyValueParser::new()
     )]
     pub(crate) allow_anonymous: bool,
 }

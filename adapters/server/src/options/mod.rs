@@ -130,6 +130,11 @@ impl Options {
 
     /// Refuses to serve other machines without knowing whom, unless that is what is wanted.
     pub(crate) fn check_exposure(&self) -> Result<(), String> {
+        if self.auth.allow_anonymous && self.auth.is_configured() {
+            let sentence =
+                "--allow-anonymous lets everybody in: use it without a key, or a key without it";
+            return Err(sentence.to_owned());
+        }
         if self.is_local() || self.auth.is_configured() || self.auth.allow_anonymous {
             return Ok(());
         }

@@ -50,6 +50,9 @@ impl FileStore {
     pub const FORMAT_FILE: &str = "yroom-files";
 
     /// Opens the rooms in `dir`; makes it if it is not there.
+    ///
+    /// Fails, and changes nothing, if another process has the directory, if it is of a newer format, or
+    /// if the system does not let us.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let io = |path: &Path| {
             let path = path.to_owned();

@@ -224,19 +224,21 @@ impl<R: Runtime> Server<R> {
         self
     }
 
-    /// Listens on `addr` and starts to serve.
+    /// Listens on `addr` and starts to serve. Fails if the address cannot be had, and as
+    /// [`serve`](Self::serve) does.
     pub fn bind(self, addr: impl ToSocketAddrs) -> io::Result<Running> {
         self.serve(TcpListener::bind(addr)?)
     }
 
-    /// Starts to serve on a socket that listens already.
+    /// Starts to serve on a socket that listens already. Fails if the system gives no threads, or a
+    /// shard's runtime does not start; the shards that did start have ended then.
     pub fn serve(self, listener: TcpListener) -> io::Result<Running> {
         listener.set_nonblocking(true)?;
         self.run(Some(listener))
     }
 
     /// Starts to serve without listening: what comes in comes by [`Running::entrance`], from the
-    /// application's own HTTP server.
+    /// application's own HTTP server. Fails as [`serve`](Self::serve) does.
     pub fn start(self) -> io::Result<Running> {
         self.run(None)
     }

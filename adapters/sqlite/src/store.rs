@@ -45,6 +45,9 @@ impl SqliteStore {
     pub const FILE_NAME: &str = "yroom.db";
 
     /// Opens the database in `dir`; makes both if they are not there.
+    ///
+    /// Fails, and changes nothing, if another process has the directory, if the database is another
+    /// application's, of a newer version or damaged, or if the system does not let us.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(Self::FILE_NAME);
         schema::make_dir(dir)?;

@@ -35,6 +35,7 @@ pub(super) enum Incoming {
     /// A binary frame.
     Frame(Bytes),
     /// A text frame, which this protocol does not have.
+    #[cfg_attr(not(feature = "autobahn"), expect(dead_code, reason = "only echoes look into it"))]
     Text(Bytes),
     /// A ping, a pong or a close frame, which is answered already.
     Control,

@@ -246,6 +246,18 @@ impl Hub {
         self.conns.len()
     }
 
+    /// The memory that the engine holds for one connection: what it is and owes, the frames that wait
+    /// for its room, the document it is being brought, its presence. `None` if it is gone.
+    ///
+    /// Without what the room has anyway, and without what was given out as
+    /// [`Output::Send`]: that waits with whoever drives the hub.
+    pub fn held_bytes(&self, conn: ConnId) -> Option<usize> {
+        let place = self.conns.get(conn.0)?;
+        let expiry = place.expires_at.map_or(0, |_| size_of::<(Timestamp, ConnId)>());
+        let room = self.rooms.get(place.room.0)?;
+        Some(size_of::<Place>() + expiry + room.held_bytes(place.slot))
+    }
+
     fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
     }

@@ -65,6 +65,12 @@ impl Lag {
     pub(crate) const fn new(have: StateVector, awareness: u64) -> Self {
         Self { have, awareness, asked: None, status: None }
     }
+
+    fn held_bytes(&self) -> usize {
+        let asked = self.asked.as_ref().map_or(0, StateVector::heap_bytes);
+        let status = self.status.as_ref().map_or(0, Bytes::len);
+        size_of::<Self>() + self.have.heap_bytes() + asked + status
+    }
 }
 
 /// The peer sent something that depends on what the room does not have.
@@ -99,6 +105,17 @@ impl Peer {
             gap: None,
             refused: false,
         }
+    }
+
+    /// The memory it takes, itself included.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let frames: usize = self.inbox.iter().map(Bytes::len).sum();
+        size_of::<Self>()
+            + self.inbox.capacity() * size_of::<Bytes>()
+            + frames
+            + self.lag.as_ref().map_or(0, |lag| lag.held_bytes())
+            + self.feed.as_ref().map_or(0, |feed| feed.held_bytes())
+            + self.gap.as_ref().map_or(0, |_| size_of::<Gap>())
     }
 
     pub(crate) const fn is_open(&self) -> bool {

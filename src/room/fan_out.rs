@@ -81,6 +81,19 @@ impl Room {
         self.hold(gate, Gated::Status(to, frame));
     }
 
+    /// The memory that is held for one peer.
+    pub(crate) fn held_bytes(&self, slot: usize) -> usize {
+        let peer = &self.peers[slot];
+        let asked = |(_, gated): &(Seq, Gated)| match gated {
+            Gated::Status(conn, frame) if *conn == peer.conn => {
+                size_of::<(Seq, Gated)>() + frame.len()
+            }
+            Gated::Update(_) | Gated::Ack(_) | Gated::Status(..) => 0,
+        };
+        let gated: usize = self.gated.iter().map(asked).sum();
+        peer.held_bytes() + gated + self.awareness.held_bytes(peer.conn)
+    }
+
     /// Keeps the queue in the order of its gates; what comes last is nearly always last in it.
     fn hold(&mut self, gate: Seq, gated: Gated) {
         let at = self.gated.iter().rposition(|(other, _)| *other <= gate).map_or(0, |at| at + 1);

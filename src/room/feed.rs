@@ -27,6 +27,12 @@ pub(super) enum Last {
     Update,
 }
 
+impl Feed {
+    pub(crate) fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.slices.heap_bytes()
+    }
+}
+
 impl Room {
     /// Brings a peer the update in `frame`: as it is, or if it is large, in slices.
     pub(super) fn bring(&mut self, cx: &mut Context<'_>, slot: usize, frame: Bytes, last: Last) {

@@ -76,6 +76,13 @@ impl Slices {
         self.finished
     }
 
+    /// How much memory it holds outside itself, the update included if nobody else has it.
+    pub fn heap_bytes(&self) -> usize {
+        let own = if self.update.is_unique() { self.update.len() } else { 0 };
+        own + self.sections.capacity() * size_of::<Rest>()
+            + self.waiting.capacity() * size_of::<Waiting>()
+    }
+
     /// The next slice; `None` after the last.
     pub fn next_slice(&mut self) -> Result<Option<Vec<u8>>, UpdateError> {
         if self.finished {

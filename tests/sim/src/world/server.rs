@@ -109,8 +109,15 @@ impl World {
     /// Gives a hub something, and lets it take its turn.
     pub(super) fn input(&mut self, server: usize, input: Input) {
         let now = self.servers[server].clock(self.now);
+        let sender = match input {
+            Input::Frame { conn, .. } => Some(conn),
+            _ => None,
+        };
         if let Some(hub) = &mut self.servers[server].hub {
             hub.handle(now, input);
+            if let Some(sender) = sender {
+                self.check_held(server, sender);
+            }
             self.turn(server);
         }
     }
@@ -202,6 +209,24 @@ impl World {
         let checked = self.oracle.presence_sent(now, id, &frame);
         self.require(checked);
         self.hand_over(id, Down::Frame(frame));
+        self.check_held(server, conn);
+    }
+
+    /// What the hub holds for a connection is bounded too. (That it is what it says it is, the test
+    /// `memory` asks the allocator.)
+    fn check_held(&mut self, server: usize, conn: ConnId) {
+        let it = &self.servers[server];
+        let held = it.hub.as_ref().and_then(|hub| hub.held_bytes(conn));
+        let link = it.conns.get(&conn).and_then(|id| self.links.get(id));
+        let (Some(held), Some(link)) = (held, link) else { return };
+        let limits = Limits::default();
+        let presence = limits.awareness_ids_per_connection * limits.awareness_state_bytes;
+        let room = self.clients[link.client].room;
+        // Small frames cost as much again for their places.
+        let bound = self.outbox_bound(server, room) + 2 * limits.inbox_bytes + presence;
+        if held > bound {
+            self.fail(format!("{held} bytes are held for {conn:?}, more than {bound}"));
+        }
     }
 
     /// What may wait for one connection: its outbox, and what it asked for itself.

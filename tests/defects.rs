@@ -1,12 +1,14 @@
 //! Defects of other servers, each with a test that ours does not have it.
 //!
 //! They were found in ypy-websocket and pycrdt-websocket, y-websocket-server, Hocuspocus, y-sweet,
-//! yrs-warp, and in yrs used as a server's engine. What concerns files is tested where the files
-//! are: a torn tail in `yroom-file`, rows and clocks in `yroom-sqlite`.
+//! yrs-warp, and in yrs used as a server's engine; tests/README.md lists them. What concerns files or
+//! sockets is tested where those are.
 
 mod support;
 
 use bytes::Bytes;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 use support::{World, Writer};
 use yroom::update::ClientId;
@@ -421,7 +423,76 @@ fn compaction_forgets_nothing_and_order_has_nothing_to_do_with_clocks() {
     assert_eq!(text_for_a_newcomer(&mut world, "r"), "word ".repeat(10));
 }
 
+#[test]
+fn a_tail_after_a_compaction_is_read_with_it() {
+    let limits = Limits { tail_bytes: 50, ..Limits::default() };
+    let config = Config { limits, unload_after: Duration::ZERO, ..Config::default() };
+    let mut world = World::new(config);
+    let writer = Writer::new(7);
+    let conn = synced(&mut world, "r");
+    world.send(conn, encode::update(&writer.types(&"long ".repeat(100))));
+    world.close(conn);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.hub.room_count(), 0);
+    let stored = &world.store[&name("r")];
+    assert!(stored.snapshot.is_some() && stored.log.is_empty(), "it was compacted");
+    let conn = synced(&mut world, "r");
+    world.send(conn, encode::update(&writer.types("and short")));
+    world.close(conn);
+    world.pass(Duration::from_secs(1));
+    let stored = &world.store[&name("r")];
+    assert!(stored.snapshot.is_some() && !stored.log.is_empty(), "it has a tail");
+    let text = text_for_a_newcomer(&mut world, "r");
+    assert_eq!(text.len(), 509);
+    assert!(text.ends_with("and short"));
+}
+
 // yrs as the engine
+
+#[test]
+fn what_makes_yrs_panic_when_it_encodes_is_given_to_nobody() {
+    for line in corpus("03_stuck_pending_min14.hex")
+        .into_iter()
+        .chain(corpus("03b_stuck_pending_full400.hex"))
+    {
+        let mut world = world();
+        let (conn, writer) = (synced(&mut world, "r"), Writer::new(7));
+        world.send(conn, encode::update(&writer.types("before")));
+        world.send(conn, encode::update(&line));
+        let conn = synced(&mut world, "r");
+        world.send(conn, encode::update(&writer.types(" and after")));
+        let reader = Writer::new(8);
+        let newcomer = world.open("r");
+        world.send(newcomer, reader.step1());
+        reader.hears(&world.take(newcomer));
+        // The part of it that depends on nothing may be there too.
+        assert!(reader.text().contains("before and after"), "{}", reader.text());
+        // It encodes what it has, and has nothing that waits.
+        let whole = Writer::new(9);
+        whole.hears(&[reader.step2(&[0])]);
+        assert_eq!(whole.text(), reader.text());
+        assert!(!has_pending(&reader));
+    }
+}
+
+fn has_pending(writer: &Writer) -> bool {
+    use yrs::{ReadTxn, Transact};
+    let txn = writer.doc.transact();
+    txn.has_missing_updates()
+}
+
+/// What broke other implementations: an update a line, in hex.
+fn corpus(file: &str) -> Vec<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/hostile").join(file);
+    let text = fs::read_to_string(path).expect("the corpus");
+    let digit = |d: u8| (d as char).to_digit(16).expect("a hexadecimal digit") as u8;
+    let bytes = |line: &str| {
+        line.trim().as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    };
+    let lines: Vec<Vec<u8>> = text.lines().map(bytes).collect();
+    assert!(!lines.is_empty());
+    lines
+}
 
 #[test]
 fn declared_counts_that_the_bytes_cannot_hold_close_their_sender() {
@@ -511,4 +582,24 @@ fn what_depends_on_what_is_not_there_is_neither_stored_nor_shown() {
     assert!(!world.store.contains_key(&name("r")));
     let asked = world.take(a);
     assert!(matches!(wire::messages(&asked[0]).next(), Some(Ok(Message::SyncStep1(_)))));
+}
+
+/// The list is in tests/README.md: each row names a test, and if it is not here, its file.
+#[test]
+fn every_test_that_the_list_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect("a file of the project");
+    let readme = read("tests/README.md");
+    let list = readme.split("\n## Defects of other servers\n").nth(1).expect("the list");
+    let list = list.split("\n## ").next().unwrap_or_default();
+    let rows: Vec<&str> = list.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(rows.len() >= 40, "{} rows", rows.len());
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().expect("three cells");
+        let (file, test) = cell.split_once(": ").unwrap_or(("tests/defects.rs", cell));
+        let test = test.trim_matches('`');
+        let is_there = read(file).contains(&format!("#[test]\nfn {test}("))
+            || read(file).contains(&format!("\nfn {test}<R: Runtime>("));
+        assert!(is_there, "{row}");
+    }
 }

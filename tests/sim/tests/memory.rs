@@ -64,7 +64,7 @@ impl Bench {
         let mut bench = Self::new(limits);
         let room = bench.loading.expect("the room is asked for");
         let upto = Seq(u64::from(snapshot.is_some()));
-        let stored = Stored { snapshot, snapshot_upto: upto, log: Vec::new() };
+        let stored = Stored { snapshot, snapshot_upto: upto, ..Stored::default() };
         bench.input(Input::Loaded { room, result: Ok(stored) });
         bench
     }

@@ -7,8 +7,14 @@ use std::path::{Path, PathBuf};
 const SECURITY: &str = ".github/SECURITY.md";
 
 /// Documents that are not rustdoc's, which looks after its own links.
-const LINKING: [&str; 5] =
-    ["README.md", "CHANGELOG.md", "tests/README.md", SECURITY, ".github/CONTRIBUTING.md"];
+const LINKING: [&str; 6] = [
+    "README.md",
+    "CHANGELOG.md",
+    "adapters/server/README.md",
+    "tests/README.md",
+    SECURITY,
+    ".github/CONTRIBUTING.md",
+];
 
 #[test]
 fn each_test_that_a_document_names_exists() {

@@ -43,6 +43,37 @@ fn each_file_that_a_document_links_to_is_there() {
     }
 }
 
+#[test]
+fn no_program_in_a_document_is_left_out_of_the_tests() {
+    let mut fences = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for fence in text.lines().filter_map(|line| line.strip_prefix("```")) {
+            fences += 1;
+            let tested = match fence {
+                // Begins one that runs, or ends one.
+                "" | "rust" => true,
+                // The one in the README runs as a program.
+                "rust,no_run" => page.ends_with("README.md"),
+                "text" | "sh" | "js" | "toml" => true,
+                _ => false,
+            };
+            assert!(tested, "{}: ```{fence}", page.display());
+        }
+    }
+    assert!(fences > 20, "only {fences} fences were found");
+}
+
+/// The README, and the texts that rustdoc shows.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![root().join("README.md")];
+    for dir in ["src/docs", "adapters/net/src/docs"] {
+        let entries = fs::read_dir(root().join(dir)).expect("a directory");
+        pages.extend(entries.map(|entry| entry.expect("an entry").path()));
+    }
+    pages
+}
+
 const COMING_FROM: &str = "adapters/net/src/docs/coming_from.md";
 
 /// The public items of ypy-websocket 0.12.4, module by module, and what pycrdt-websocket 0.16.5 and
@@ -189,13 +220,17 @@ fn words(cell: &str) -> Vec<&str> {
 /// All `file::test` in code font.
 fn named_tests(text: &str) -> Vec<(String, String)> {
     let code = text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::"));
-    code.filter(|(file, _)| file.ends_with(".rs") || file.ends_with(".js"))
+    code.filter(|(file, _)| is(file, "rs") || is(file, "js"))
         .map(|(file, name)| (file.to_owned(), name.to_owned()))
         .collect()
 }
 
+fn is(file: &str, extension: &str) -> bool {
+    Path::new(file).extension().is_some_and(|found| found == extension)
+}
+
 fn has_test(file: &str, source: &str, name: &str) -> bool {
-    if file.ends_with(".rs") {
+    if is(file, "rs") {
         source.contains(&format!("fn {name}(")) || source.contains(&format!("fn {name}<"))
     } else {
         source.contains(name)

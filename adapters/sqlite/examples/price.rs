@@ -1,7 +1,9 @@
 //! What durability costs: `cargo run --release -p yroom-sqlite --example price [TRACE]`
 //!
 //! Each of so many rooms writes one small update after the other, the next as soon as the last is
-//! durable: so the number of rooms is the number of updates that a commit can take together.
+//! durable: so the number of rooms is the number of updates that a commit can take together. Then one
+//! room writes 100 updates a second, as people who type do: a commit each. `cpu us` is what all threads
+//! took for an update, without what the kernel did elsewhere (on Linux; 0 where it is not known).
 //!
 //! `TRACE` is a file of updates (`u32` count, then `u32` length and bytes each, little-endian): it is
 //! stored an update a row, compacted, and the file's sizes and the time of a cold load are printed.
@@ -19,16 +21,61 @@ use yroom_sqlite::SqliteStore;
 const RUN: Duration = Duration::from_secs(3);
 
 fn main() {
-    println!("store   rooms  durable/s   p50 ms   p99 ms");
+    println!("store   rooms  durable/s   p50 ms   p99 ms   cpu us");
     for rooms in [1, 16, 256, 2_000] {
         measure("memory", &MemoryStore::new(), rooms);
         let dir = Directory::new();
         let store = SqliteStore::open(&dir.0).expect("it opens");
         measure("sqlite", &Threaded::new(store).expect("a thread"), rooms);
     }
+    println!("100 updates/s   p50 ms   p99 ms   cpu us");
+    pace("memory", &MemoryStore::new());
+    let dir = Directory::new();
+    let store = SqliteStore::open(&dir.0).expect("it opens");
+    pace("sqlite", &Threaded::new(store).expect("a thread"));
     if let Some(trace) = std::env::args().nth(1) {
         keep(Path::new(&trace));
     }
+}
+
+/// Open loop: an update every 10 ms.
+fn pace(what: &str, store: &impl Store) {
+    let inbox = Inbox::new();
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    let (begin, spent) = (Instant::now(), cpu());
+    let mut waits = Vec::new();
+    for place in 1..=300_u32 {
+        let due = begin + Duration::from_millis(10) * place;
+        while let Some(rest) = due.checked_duration_since(Instant::now()) {
+            std::thread::sleep(rest);
+        }
+        let name = RoomName::new("room").expect("a name");
+        let batch = Batch::single(Seq(place.into()), &[7; 60]);
+        let op = StoreOp::Append(Append { room: RoomId::from_raw(1), name, batch });
+        let reply = inbox.reply_for(&op);
+        let since = Instant::now();
+        store.submit(op, reply);
+        while inbox.poll_take(&mut cx).is_pending() {
+            std::thread::park_timeout(RUN);
+        }
+        waits.push(since.elapsed());
+    }
+    let spent = cpu().saturating_sub(spent).as_secs_f64() * 1e6 / f64::from(waits.len() as u32);
+    waits.sort_unstable();
+    let at = |percent: usize| waits[(waits.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+    println!("{what:<14}  {:>7.3}  {:>7.3}  {spent:>7.1}", at(50), at(99));
+    store.close();
+}
+
+/// What all threads of this process have taken of the processors.
+fn cpu() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split(' ').next()?.parse::<u64>().ok()
+    };
+    Duration::from_nanos(tasks.filter_map(nanos).sum())
 }
 
 /// Closed loop: one append of each room is under way at any time.
@@ -43,7 +90,7 @@ fn measure(what: &str, store: &impl Store, rooms: u64) {
         let reply = inbox.reply_for(&op);
         store.submit(op, reply);
     };
-    let begin = Instant::now();
+    let (begin, spent) = (Instant::now(), cpu());
     let mut since = vec![begin; rooms as usize];
     (0..rooms).for_each(|room| submit(room, 1));
     let mut waits = Vec::new();
@@ -61,10 +108,13 @@ fn measure(what: &str, store: &impl Store, rooms: u64) {
             submit(room, upto.0 + 1);
         }
     }
-    let rate = f64::from(waits.len() as u32) / begin.elapsed().as_secs_f64();
+    let count = f64::from(waits.len() as u32);
+    let rate = count / begin.elapsed().as_secs_f64();
+    let spent = cpu().saturating_sub(spent).as_secs_f64();
     waits.sort_unstable();
     let at = |percent: usize| waits[(waits.len() - 1) * percent / 100].as_secs_f64() * 1e3;
-    println!("{what:<7} {rooms:>5}  {rate:>9.0}  {:>7.3}  {:>7.3}", at(50), at(99));
+    let each = spent * 1e6 / count;
+    println!("{what:<7} {rooms:>5}  {rate:>9.0}  {:>7.3}  {:>7.3}  {each:>7.1}", at(50), at(99));
     store.close();
 }
 

@@ -1,16 +1,83 @@
-//! A process that writes and says what is acknowledged, and how it dies.
+//! The process dies while it writes: at any moment, and at every system call that writes.
+//!
+//! The process is a test of the same program, `writer`, which writes a fixed script and says what is
+//! acknowledged. What is found after its death has to hold that.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use yroom_net::store::conformance::{check_script, write_script};
+use yroom_net::store::{BlockingStore, Browse, check};
 
 const DIR: &str = "YROOM_TEST_WRITER_DIR";
 const ACKNOWLEDGED: &str = "YROOM_TEST_ACKNOWLEDGED";
 
+/// In the writer: writes the script, unless nobody started it as such, and ends without tidying up.
+pub(crate) fn write<S: BlockingStore>(open: impl FnOnce(&Path) -> S) {
+    let Some(dir) = std::env::var_os(DIR) else { return };
+    let acknowledge = |room: &str, place: u64| {
+        // One line, written at once.
+        let line = format!("ack {room} {place}\n");
+        std::io::stdout().lock().write_all(line.as_bytes()).expect("somebody listens");
+    };
+    write_script(&mut open(Path::new(&dir)), acknowledge).expect("the disk is fine");
+    std::process::exit(0);
+}
+
+/// In what looks at a disk after its power failed, see `tests/power_loss`.
+pub(crate) fn look_after_power_failure<S: BlockingStore + Browse>(open: impl FnOnce(&Path) -> S) {
+    let Some(dir) = std::env::var_os(DIR) else { return };
+    let path = std::env::var_os(ACKNOWLEDGED).expect("a file's name");
+    let output = std::fs::read_to_string(path).expect("the writer's output");
+    let whole = output.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    look(open(Path::new(&dir)), &whole.filter_map(parse).collect(), "after a power failure");
+}
+
+/// Kills the writer after so many acknowledgements, as the clock has it.
+pub(crate) fn die_at_any_moment<S: BlockingStore + Browse>(open: fn(&Path) -> S) {
+    for round in 0..20 {
+        survive(open, Death::AfterAcknowledgements(1 + round * 17));
+    }
+}
+
+/// Kills the writer at each of its calls; there are `least` at least.
+pub(crate) fn die_at_any_call<S: BlockingStore + Browse>(open: fn(&Path) -> S, least: usize) {
+    let mut at = 1;
+    while survive(open, Death::AtCall(at)) {
+        at += 1;
+    }
+    assert!(at > least, "only {at} calls: is this the script?");
+}
+
+/// Has these calls of the writer fail, and one or two after them.
+pub(crate) fn fail_at_calls<S: BlockingStore + Browse>(
+    open: fn(&Path) -> S,
+    calls: impl Iterator<Item = usize>,
+) {
+    for at in calls {
+        assert!(!survive(open, Death::Errors { at, count: 1 + at % 3 }));
+    }
+}
+
+/// Whether the writer was killed before it was done.
+fn survive<S: BlockingStore + Browse>(open: fn(&Path) -> S, death: Death) -> bool {
+    let dir = tempfile::tempdir().expect("a directory");
+    let outcome = run_writer(dir.path(), death);
+    look(open(dir.path()), &outcome.acknowledged, &format!("{death:?}"));
+    outcome.killed
+}
+
+fn look(mut store: impl BlockingStore + Browse, acknowledged: &BTreeMap<String, u64>, when: &str) {
+    eprintln!("{when}");
+    check_script(&mut store, acknowledged);
+    let summary = check(&mut store, |_| {}).expect("it can be read");
+    assert!(summary.is_sound(), "{when}: {summary:?}");
+}
+
 /// When the writer is killed (with SIGKILL).
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Death {
+enum Death {
     /// When it has acknowledged so many.
     AfterAcknowledgements(usize),
     /// At the so-manieth system call that changes a file.
@@ -19,57 +86,12 @@ pub(crate) enum Death {
     Errors { at: usize, count: usize },
 }
 
-pub(crate) struct Outcome {
-    pub(crate) acknowledged: BTreeMap<String, u64>,
-    pub(crate) killed: bool,
+struct Outcome {
+    acknowledged: BTreeMap<String, u64>,
+    killed: bool,
 }
 
-/// In the writer: where it is to write. `None` if nobody started it as such.
-pub(crate) fn writer_dir() -> Option<PathBuf> {
-    std::env::var_os(DIR).map(PathBuf::from)
-}
-
-/// In the writer: one line, written at once.
-pub(crate) fn acknowledge(room: &str, place: u64) {
-    let line = format!("ack {room} {place}\n");
-    std::io::stdout().lock().write_all(line.as_bytes()).expect("somebody listens");
-}
-
-/// In the writer: ends without tidying up.
-pub(crate) fn finish() {
-    std::process::exit(0);
-}
-
-/// What strace does to which calls. A store's writes are not `write`, which the acknowledgements
-/// are: an error there would be the test's.
-fn injection(death: Death) -> (&'static str, String) {
-    match death {
-        Death::AfterAcknowledgements(_) => ("", String::new()),
-        Death::AtCall(at) => {
-            let calls = "pwrite64,write,fdatasync,fsync,ftruncate,unlink,rename";
-            (calls, format!("signal=SIGKILL:when={at}"))
-        }
-        Death::Errors { at, count } => {
-            let calls = "pwrite64,fdatasync,fsync,ftruncate,unlink,rename";
-            (calls, format!("error=EIO:when={at}..{}", at + count - 1))
-        }
-    }
-}
-
-/// In the survivor: what the writer's output, in a file, acknowledges.
-pub(crate) fn acknowledged() -> BTreeMap<String, u64> {
-    let path = std::env::var_os(ACKNOWLEDGED).expect("a file's name");
-    let output = std::fs::read_to_string(path).expect("the writer's output");
-    output.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(parse).collect()
-}
-
-/// The line that [`acknowledge`] wrote, whatever the test harness has put before it.
-fn parse(line: &str) -> Option<(String, u64)> {
-    let mut words = line.split_whitespace().skip_while(|word| *word != "ack").skip(1);
-    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
-}
-
-pub(crate) fn run_writer(dir: &Path, death: Death) -> Outcome {
+fn run_writer(dir: &Path, death: Death) -> Outcome {
     let exe = std::env::current_exe().expect("this test");
     let mut command = match death {
         Death::AfterAcknowledgements(_) => Command::new(exe),
@@ -101,4 +123,26 @@ pub(crate) fn run_writer(dir: &Path, death: Death) -> Outcome {
     let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
     assert!(killed || status.success(), "the writer ended by itself: {status}");
     Outcome { acknowledged, killed }
+}
+
+/// What strace does to which calls. A store's writes are not `write`, which the acknowledgements
+/// are: an error there would be the test's.
+fn injection(death: Death) -> (&'static str, String) {
+    match death {
+        Death::AfterAcknowledgements(_) => ("", String::new()),
+        Death::AtCall(at) => {
+            let calls = "pwrite64,write,fdatasync,fsync,ftruncate,unlink,rename";
+            (calls, format!("signal=SIGKILL:when={at}"))
+        }
+        Death::Errors { at, count } => {
+            let calls = "pwrite64,fdatasync,fsync,ftruncate,unlink,rename";
+            (calls, format!("error=EIO:when={at}..{}", at + count - 1))
+        }
+    }
+}
+
+/// The line that [`write`] wrote, whatever the test harness has put before it.
+fn parse(line: &str) -> Option<(String, u64)> {
+    let mut words = line.split_whitespace().skip_while(|word| *word != "ack").skip(1);
+    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
 }

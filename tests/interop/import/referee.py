@@ -5,6 +5,7 @@ stores that the content came from.
 """
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,20 @@ def text_of(update):
     text = doc.get("text", type=Text)
     doc.apply_update(update)
     return str(text)
+
+
+def beside(path, room):
+    """What stands beside a room's updates that are not empty: metadata and times."""
+    with sqlite3.connect(path) as db:
+        sql = "SELECT metadata, timestamp, yupdate FROM yupdates WHERE path = ? ORDER BY rowid"
+        return [(bytes(it), at) for it, at, update in db.execute(sql, [room]) if len(update) > 2]
+
+
+def same_beside(ours, theirs):
+    """Times are kept to the millisecond."""
+    pairs = zip(ours, theirs, strict=False)
+    same = all(a[0] == b[0] and abs(a[1] - b[1]) < 0.001 for a, b in pairs)
+    return len(ours) == len(theirs) and same
 
 
 async def text_in(store):
@@ -70,6 +85,11 @@ async def main():
                     "file": await text_in(FileYStore(str(out))),
                     "sqlite": await text_in(store(room)),
                 }
+                if room == "with metadata":
+                    ours, source = beside(database, room), beside(DIR / file, room)
+                    if not ours or not same_beside(ours, source):
+                        print("WRONG", kind, file, "times or metadata", ours, source)
+                        wrong += 1
                 out.unlink()
                 database.unlink()
                 for form, content in found.items():

@@ -7,6 +7,7 @@ use crate::rng::Rng;
 use crate::{Telling, from_bytes, run};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use yroom::update::{
     ClientId, ClockRange, DeleteSet, Scan, ScanLimits, StateVector, diff, merge, novel_part,
@@ -14,7 +15,9 @@ use yroom::update::{
 };
 use yroom::wire::awareness::{Entry, entries, write};
 use yroom::wire::{Message, encode, messages, varint};
-use yroom::{Access, Config, ConnId, Hub, Input, Output, RoomName, StoreOp, Stored, Timestamp};
+use yroom::{
+    Access, Config, ConnId, Hub, Identity, Input, Output, RoomName, StoreOp, Stored, Timestamp,
+};
 
 /// Frames: whatever is read is what was written.
 ///
@@ -294,7 +297,7 @@ pub fn awareness(bytes: &[u8]) {
 }
 
 fn state(rng: &mut Rng) -> (u64, u64, String) {
-    const JSON: [&str; 12] = [
+    const JSON: [&str; 14] = [
         "null",
         "{}",
         "{\"a\":1}",
@@ -307,6 +310,8 @@ fn state(rng: &mut Rng) -> (u64, u64, String) {
         "\"\\ud800\"",
         "1e",
         "true",
+        "{\"by\":{\"id\":9,\"x\":\"}\"},\"a\":2}",
+        "{\"b\\u0079\":{\"i\\u0064\":9},\"by\":9}",
     ];
     let clock = match rng.below(8) {
         0 => varint::MAX - rng.below(2),
@@ -315,7 +320,7 @@ fn state(rng: &mut Rng) -> (u64, u64, String) {
     (rng.below(6), clock, JSON[rng.index(JSON.len())].to_owned())
 }
 
-/// A hub, three who talk and one who listens.
+/// A hub, three who talk, two of them as users, and one who listens.
 struct Table {
     hub: Hub,
     now: Timestamp,
@@ -323,6 +328,26 @@ struct Table {
     talkers: Vec<ConnId>,
     listener: ConnId,
     heard: BTreeMap<u64, (u64, String)>,
+    /// As which user an id was shown.
+    users: BTreeMap<u64, i64>,
+}
+
+/// What the first talker may do, who is nobody in particular, and the other two, who are users.
+fn access_of(talker: usize) -> Access {
+    if talker == 0 {
+        return Access::FULL;
+    }
+    let identity = Identity::new().user(&talker.to_string());
+    let identity =
+        identity.and_then(|known| known.stamp(&format!("{{\"by\":{{\"id\":{talker}}}}}")));
+    Access { identity: Some(Arc::new(identity.expect("a valid identity"))), ..Access::FULL }
+}
+
+/// The user that a state says it is of, if it is one of ours; what clients forge is another number.
+fn user_in(json: &str) -> Option<i64> {
+    let yrs::Any::Map(state) = yrs::Any::from_json(json).ok()? else { return None };
+    let yrs::Any::Map(by) = state.get("by")? else { return None };
+    (1..3).find(|user| by.get("id") == Some(&yrs::Any::from(*user)))
 }
 
 impl Table {
@@ -330,11 +355,11 @@ impl Table {
         let mut hub = Hub::new(Config::default());
         let now = Timestamp::from_micros(1);
         let room = RoomName::new("table").expect("a valid name");
-        let mut open = || hub.open(now, &room, Access::FULL).expect("let in");
-        let talkers = vec![open(), open(), open()];
-        let listener = open();
-        let heard = BTreeMap::new();
-        let mut table = Self { hub, now, room, talkers, listener, heard };
+        let mut open = |access| hub.open(now, &room, access).expect("let in");
+        let talkers = (0..3).map(|talker| open(access_of(talker))).collect();
+        let listener = open(Access::FULL);
+        let (heard, users) = Default::default();
+        let mut table = Self { hub, now, room, talkers, listener, heard, users };
         table.drain(None);
         table
     }
@@ -347,7 +372,8 @@ impl Table {
 
     fn reconnect(&mut self, talker: usize) {
         self.hub.handle(self.now, Input::Closed { conn: self.talkers[talker] });
-        let conn = self.hub.open(self.now, &self.room, Access::FULL).expect("let in");
+        let access = access_of(talker);
+        let conn = self.hub.open(self.now, &self.room, access).expect("let in");
         self.talkers[talker] = conn;
         self.drain(None);
     }
@@ -378,6 +404,7 @@ impl Table {
                     self.hub.handle(self.now, Input::Flushed { conn, bytes });
                     if conn == self.listener {
                         hear(&mut self.heard, &frame);
+                        self.check_users();
                     } else if Some(conn) == newcomer {
                         hear(&mut seen, &frame);
                     }
@@ -385,8 +412,9 @@ impl Table {
                 Output::Close { conn, .. } => {
                     let talker = self.talkers.iter().position(|talker| *talker == conn);
                     let talker = talker.expect("only who talks nonsense is closed");
+                    let access = access_of(talker);
                     self.talkers[talker] =
-                        self.hub.open(self.now, &self.room, Access::FULL).expect("let in");
+                        self.hub.open(self.now, &self.room, access).expect("let in");
                 }
                 Output::Store(StoreOp::Load { room, .. }) => {
                     let result = Ok(Stored::default());
@@ -400,6 +428,18 @@ impl Table {
             }
         }
         seen
+    }
+
+    /// Whose an id was once, it is as long as anybody remembers it.
+    fn check_users(&mut self) {
+        for (id, (_, json)) in self.heard.iter().filter(|(_, (_, json))| json != "null") {
+            let user = user_in(json);
+            let known = self.users.get(id).copied();
+            assert!(known.is_none() || known == user, "{id} was of {known:?}: {json}");
+            if let Some(user) = user {
+                self.users.insert(*id, user);
+            }
+        }
     }
 
     fn check(&mut self) {

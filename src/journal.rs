@@ -186,6 +186,29 @@ mod tests {
     }
 
     #[test]
+    fn pending_is_what_gathers_and_what_is_in_flight_with_a_length_before_each() {
+        let mut journal = Journal::new(Seq(0));
+        let congested = |journal: &Journal, journal_bytes| {
+            journal.is_congested(&Limits { journal_bytes, ..Limits::default() })
+        };
+        assert_eq!((journal.pending_bytes(), journal.submitted()), (0, Seq(0)));
+        journal.push(b"abc");
+        assert_eq!((journal.pending_bytes(), journal.in_flight()), (4, None));
+        let first = journal.submit(at(0)).expect("one is due");
+        assert_eq!((journal.pending_bytes(), journal.in_flight()), (4, Some(&first)));
+        journal.push(b"de");
+        assert_eq!(journal.pending_bytes(), 7);
+        assert!(congested(&journal, 6) && !congested(&journal, 7));
+        assert_eq!((journal.accepted(), journal.submitted()), (Seq(2), Seq(1)));
+        assert!(journal.fail(at(0), Seq(1), &mut SplitMix64::new(0)));
+        assert_eq!(journal.failing().map(|failing| failing.attempts), Some(1));
+        assert!(congested(&journal, 7), "as long as the store fails");
+        assert_eq!(journal.confirm(Seq(1)), Progress::Recovered);
+        assert_eq!((journal.pending_bytes(), journal.in_flight()), (3, None));
+        assert!(journal.failing().is_none());
+    }
+
+    #[test]
     fn late_repeated_and_premature_completions_change_nothing() {
         let mut journal = Journal::new(Seq(0));
         journal.push(b"a");

@@ -129,6 +129,28 @@ fn null_at_the_same_clock_removes_a_state_that_is_present_only() {
 }
 
 #[test]
+fn of_many_outdated_ids_a_client_is_told_of_as_many_as_it_may_have() {
+    let mut room = Room::new();
+    let many: Vec<(u64, u64, &str)> = (1..=20).map(|id| (id, 0, "{}")).collect();
+    let (others, sender) = room.try_say(A, &many).expect("well-formed");
+    assert_eq!(others, []);
+    assert_eq!(sender.len(), room.limits.awareness_ids_per_connection);
+}
+
+#[test]
+fn whose_state_is_declared_gone_is_known_unless_it_is_newer() {
+    let mut room = Room::new();
+    room.say(A, &[(7, 2, "{}")]);
+    let denied = |room: &Room, id, clock| room.table.denied(ClientId(id), clock);
+    assert_eq!(denied(&room, 7, 1), None);
+    assert_eq!(denied(&room, 7, 2), Some(A));
+    assert_eq!(denied(&room, 7, 3), Some(A));
+    assert_eq!(denied(&room, 8, 3), None, "nobody has it");
+    room.say(A, &[(7, 3, "null")]);
+    assert_eq!(denied(&room, 7, 9), None, "it has gone already");
+}
+
+#[test]
 fn null_for_an_unknown_id_leaves_nothing_behind() {
     let mut room = Room::new();
     assert_eq!(room.say(A, &[(7, 5, "null")]), []);

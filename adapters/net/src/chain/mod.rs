@@ -7,16 +7,19 @@
 //! either side while the link was down is not queued: the rooms have it, and tell each other when they
 //! meet again.
 //!
-//! ```no_run
+//! ```
 //! use yroom::{Config, RoomName};
 //! use yroom_net::chain::{ChainOptions, Credentials};
 //! use yroom_net::{Server, runtime};
 //!
 //! # #[cfg(feature = "smol")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let upstream = Server::<runtime::Smol>::new(Config::default()).bind("127.0.0.1:0")?;
+//! # let url = &format!("ws://{}/notes", upstream.local_addr());
 //! let server = Server::<runtime::Smol>::new(Config::default()).bind("127.0.0.1:0")?;
 //! let options = ChainOptions::default().credentials(|| async { Ok(Credentials::bearer("…")) });
-//! let chain = server.chain(RoomName::new("notes")?, "wss://example.org/notes", options)?;
+//! let chain = server.chain(RoomName::new("notes")?, url, options)?; // "wss://example.org/notes"
+//! smol::block_on(chain.linked())?;
 //! println!("{:?}", chain.status());
 //! # Ok(())
 //! # }

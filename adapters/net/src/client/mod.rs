@@ -4,13 +4,17 @@
 //! lost connection comes back by itself. What is returned, a [`Session`], says how it stands; its
 //! futures run on any executor, since the sockets live on a thread of their own ([`Client`]).
 //!
-//! ```no_run
+//! ```
 //! use yrs::{Doc, GetString, Text, Transact};
 //!
+//! # #[cfg(feature = "smol")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use yroom_net::{Server, runtime::Smol};
+//! # let server = Server::<Smol>::new(Default::default()).bind("127.0.0.1:0")?;
+//! # let url = &format!("ws://{}/notes", server.local_addr());
 //! let doc = Doc::new();
 //! let text = doc.get_or_insert_text("text");
-//! let session = yroom_net::connect("ws://127.0.0.1:1234/notes", &doc, Default::default())?;
+//! let session = yroom_net::connect(url, &doc, Default::default())?; // "wss://example.org/notes"
 //! smol::block_on(async {
 //!     session.synced().await?;
 //!     text.push(&mut doc.transact_mut(), "hello");
@@ -19,6 +23,8 @@
 //!     Ok(())
 //! })
 //! # }
+//! # #[cfg(not(feature = "smol"))]
+//! # fn main() {}
 //! ```
 
 pub(crate) mod dial;

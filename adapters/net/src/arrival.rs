@@ -89,7 +89,7 @@ impl Arrival {
     }
 
     /// All values of a header, in the order of the request.
-    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.headers
             .iter()
             .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))

@@ -16,7 +16,12 @@ pub struct Refusal {
 impl Refusal {
     /// Refuses with this status and sentence.
     pub fn new(status: u16, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, sentence: sentence.into(), header: Cow::Borrowed("") }
+        let header = match status {
+            // RFC 9110 §15.5.2 wants it said how to do better.
+            401 => "WWW-Authenticate: Bearer\r\n",
+            _ => "",
+        };
+        Self { status, sentence: sentence.into(), header: Cow::Borrowed(header) }
     }
 
     /// With a `Retry-After` header: when it may be worth another try.
@@ -101,6 +106,14 @@ fn phrase(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_shown_nothing_is_told_what_to_show() {
+        let answer = String::from_utf8(Refusal::new(401, "who are you?").response()).unwrap();
+        assert!(answer.contains("\r\nWWW-Authenticate: Bearer\r\n"), "{answer}");
+        let answer = String::from_utf8(Refusal::new(403, "not you").response()).unwrap();
+        assert!(!answer.contains("WWW-Authenticate"), "{answer}");
+    }
 
     #[test]
     fn a_wait_is_whole_seconds_and_never_none() {

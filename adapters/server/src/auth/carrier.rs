@@ -18,7 +18,7 @@ pub(super) fn token(arrival: &Arrival) -> Result<Cow<'_, str>, Denied> {
         .subprotocols()
         .filter_map(|name| name.strip_prefix(TOKEN_SUBPROTOCOL))
         .map(|token| Ok(Cow::Borrowed(token)));
-    let mut found = in_query(query).chain(subprotocols).chain(in_header(arrival));
+    let mut found = in_query(query).chain(subprotocols).chain(in_headers(arrival));
     let token = found.next().ok_or(Denied::Missing)?;
     if found.next().is_some() { Err(Denied::Several) } else { token }
 }
@@ -28,11 +28,12 @@ pub(super) fn spoken(arrival: &Arrival) -> Option<String> {
     arrival.subprotocols().find(|name| *name == SUBPROTOCOL).map(str::to_owned)
 }
 
-fn in_header(arrival: &Arrival) -> Option<Result<Cow<'_, str>, Denied>> {
-    let value = arrival.header("authorization")?;
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| {
-        str::from_utf8(token.trim_ascii()).map(Cow::Borrowed).map_err(|_| Denied::Malformed)
+fn in_headers(arrival: &Arrival) -> impl Iterator<Item = Result<Cow<'_, str>, Denied>> {
+    arrival.values("authorization").filter_map(|value| {
+        let (scheme, token) = value.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then(|| {
+            str::from_utf8(token.trim_ascii()).map(Cow::Borrowed).map_err(|_| Denied::Malformed)
+        })
     })
 }
 

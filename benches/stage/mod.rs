@@ -36,7 +36,7 @@ impl Stage {
             conns: Vec::new(),
             sends: 0,
             now: Timestamp::from_micros(1),
-            stored: Stored { snapshot, snapshot_upto, log: Vec::new() },
+            stored: Stored { snapshot, snapshot_upto, ..Stored::default() },
             leaving: Vec::new(),
         };
         for _ in 0..peers {
@@ -175,8 +175,7 @@ pub fn varint(out: &mut Vec<u8>, mut value: u64) {
 /// A peer's presence: a cursor in 110 bytes of JSON, as editors send it.
 pub fn presence(client: u64, clock: u64) -> Bytes {
     let json = format!(
-        r##"{{"user":{{"name":"Ada Lovelace","color":"#30bced"}},"cursor":{{"anchor":{:>8},"head":{:>8}}}}}"##,
-        clock, clock
+        r##"{{"user":{{"name":"Ada Lovelace","color":"#30bced"}},"cursor":{{"anchor":{clock:>8},"head":{clock:>8}}}}}"##
     );
     let mut states = vec![1];
     varint(&mut states, client);

@@ -220,6 +220,9 @@ impl Room {
         debug_assert!(bytes <= peer.unsent, "flushed {bytes} of {} bytes", peer.unsent);
         peer.unsent = peer.unsent.saturating_sub(bytes);
         peer.last_flushed = cx.now;
+        if peer.feed.is_none() && peer.lag.is_none() {
+            return;
+        }
         self.go_on(cx, slot);
         if self.peers[slot].has_credit(&cx.config.limits) && self.peers[slot].feed.is_none() {
             self.catch_up(cx, slot);

@@ -5,6 +5,7 @@
 mod edit;
 mod first_content;
 mod hooks;
+mod load;
 mod rooms;
 mod stores;
 #[allow(dead_code, reason = "the tests of sockets need more of it")]

@@ -592,6 +592,14 @@ pub enum Event {
         /// The place of the last of them.
         upto: Seq,
     },
+    /// What a room's peers show of themselves has changed.
+    PresenceChanged {
+        /// Which load.
+        room: RoomId,
+        /// The new states and the removals, each the newest of its client, as an awareness payload:
+        /// [`wire::awareness::entries`](crate::wire::awareness::entries) reads it.
+        states: Bytes,
+    },
     /// A message of a type that the engine does not know; ignored.
     UnknownMessage {
         /// From whom.

@@ -95,6 +95,13 @@ impl Hub {
         self.rooms.get(room.0).into_iter().flat_map(Room::peer_infos)
     }
 
+    /// What everybody in a room shows of themselves, as an awareness payload
+    /// ([`wire::awareness::entries`](crate::wire::awareness::entries) reads it); `None` if that is
+    /// nothing.
+    pub fn presence(&self, room: RoomId) -> Option<Bytes> {
+        self.rooms.get(room.0)?.presence()
+    }
+
     /// The document as one Yjs V1 update, as far as it may be shown: in the default durability, as
     /// far as it is durable. `None` if the room is not live.
     pub fn content(&mut self, room: RoomId) -> Option<Bytes> {

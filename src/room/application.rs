@@ -261,6 +261,11 @@ impl Room {
         })
     }
 
+    /// What everybody in it shows of themselves, as an awareness payload.
+    pub(crate) fn presence(&self) -> Option<Bytes> {
+        self.awareness.snapshot()
+    }
+
     /// Closes every peer.
     pub(crate) fn close_all(&mut self, cx: &mut Context<'_>, code: CloseCode, reason: &str) {
         let reason = error::close_reason(reason);

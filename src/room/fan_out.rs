@@ -273,6 +273,7 @@ impl Room {
         let Some(PresenceNews { from, before, alone }) = self.presence.take() else { return };
         if let Some(states) = alone.or_else(|| self.awareness.since(before)) {
             self.fan_out(cx, from, &encode::awareness(&states), &[]);
+            cx.event(Event::PresenceChanged { room: self.id, states });
         }
     }
 

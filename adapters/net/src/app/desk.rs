@@ -309,7 +309,8 @@ fn whose(event: &Event) -> (Option<RoomId>, Option<ConnId>) {
         | Event::RoomClosed { room, .. }
         | Event::RoomDeleted { room, .. }
         | Event::RoomCompacted { room, .. }
-        | Event::CompactionFailed { room, .. } => (Some(*room), None),
+        | Event::CompactionFailed { room, .. }
+        | Event::PresenceChanged { room, .. } => (Some(*room), None),
         Event::PeerSynced { conn }
         | Event::PeerLeft { conn }
         | Event::PeerFaulted { conn, .. }

@@ -4,9 +4,11 @@ use super::oneshot::Sender;
 use super::{Held, Peer, PeerId, RoomError, Rooms};
 use crate::shard::Shard;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use yroom::update::{ClientId, StateVector};
+use yroom::wire::awareness::entries;
 use yroom::{CloseCode, RoomId, RoomInfo, RoomName};
 
 /// A room that is loaded, and stays so until this and its clones are dropped.
@@ -141,6 +143,17 @@ impl Room {
             .await?;
         let peer = |id| Peer::new(self.rooms.clone(), id, self.name.clone());
         Ok(peers.into_iter().map(peer).collect())
+    }
+
+    /// What everybody in it shows of themselves: JSON by awareness client id.
+    pub async fn presence(&self) -> Result<BTreeMap<u64, String>, RoomError> {
+        let id = self.held.id;
+        let states = self.ask(move |shard, answer| {
+            answer.send(Ok(shard.with_hub(|hub, _| hub.presence(id))));
+        });
+        let states = states.await?.unwrap_or_default();
+        let entries = entries(&states).into_iter().flatten().flatten();
+        Ok(entries.map(|entry| (entry.client.0, entry.json.to_owned())).collect())
     }
 
     /// Sends one binary frame to every peer that has credit for it; gives how many those are.

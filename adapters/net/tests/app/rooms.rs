@@ -253,8 +253,17 @@ fn a_bot_is_seen_while_the_room_is_held<R: Runtime>() {
     let server = start::<R>(&Told::default());
     let room = wait(server.rooms().get(&name("room"))).unwrap();
     let (mut ann, _) = Peer::join(server.local_addr(), "room");
+    let mut events = server.rooms().events();
     wait(room.set_presence(77, Some(r#"{"name":"bot"}"#))).unwrap();
     ann.wait_for(|message| message[0] == 1 && contains(message, br#"{"name":"bot"}"#));
+    assert_eq!(wait(room.presence()).unwrap()[&77], r#"{"name":"bot"}"#);
+    match wait(events.next()) {
+        Some(News::Happened(happening)) => match happening.event {
+            Event::PresenceChanged { states, .. } => assert!(contains(&states, b"bot")),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
     let (mut bob, _) = Peer::join(server.local_addr(), "room");
     bob.send(&[3]);
     bob.wait_for(|message| message[0] == 1 && contains(message, br#"{"name":"bot"}"#));

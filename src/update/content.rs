@@ -271,6 +271,27 @@ pub(super) fn cut_text(text: &[u8], len: u32, units: u32) -> TextCut {
     TextCut { at: at.min(text.len()), in_pair: false }
 }
 
+/// As much content as there is room for, but something: how many clocks, and the offset after it.
+pub(super) fn within(kind: Kind, body: &[u8], room: usize) -> Result<(u32, usize), UpdateError> {
+    if kind == Kind::Text {
+        let continues = |at: usize| body.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+        let mut at = room.clamp(1, body.len());
+        while continues(at) {
+            at += 1;
+        }
+        return Ok((utf16_len(&body[..at]), at));
+    }
+    let (mut reader, mut count) = (Reader::new(body), 0);
+    while reader.remaining() > 0 && (count == 0 || reader.at() < room) {
+        match kind {
+            Kind::Json => drop(reader.buffer()?),
+            _ => any(&mut reader, Check::Bounds)?,
+        }
+        count += 1;
+    }
+    Ok((count, reader.at()))
+}
+
 /// The offset after the first `count` values.
 pub(super) fn cut_values(kind: Kind, body: &[u8], count: u32) -> Result<usize, UpdateError> {
     let mut reader = Reader::new(body);

@@ -1,14 +1,20 @@
 //! A large update cut into small ones, each of which can be integrated after those before it.
 
-use super::read::{Check, Reader, Section, Walk};
-use super::write::Writer;
-use super::{ClientId, UpdateError};
+use super::content::{self, Kind};
+use super::read::{Check, Head, IS_ENTRY, Reader, Section, Struct, Walk};
+use super::write::{self, Writer};
+use super::{ClientId, Id, UpdateError};
+use crate::wire::varint;
 use bytes::Bytes;
+
+/// The least that is cut off a struct: each cut costs a head.
+const LEAST: usize = 64;
 
 /// Cuts an update into slices of about the same size, made one at a time as they are asked for.
 ///
 /// Every slice is an update of its own, causally complete after those before it; the last one has
-/// the whole delete set. Structs are not cut: one that is larger than a slice is a slice of its own.
+/// the whole delete set. Text and values are cut where a slice is full, as Yjs cuts them; what cannot
+/// be cut, a binary value for instance, makes its slice larger.
 #[derive(Debug)]
 pub struct Slices {
     update: Bytes,
@@ -27,10 +33,21 @@ pub struct Slices {
 #[derive(Debug)]
 struct Rest {
     client: ClientId,
+    /// The next one to take, which may be inside a struct.
     clock: u32,
     structs: usize,
+    /// The offset of the next struct.
     at: usize,
+    /// The next struct, if a part of it has been taken.
+    begun: Option<Begun>,
     is_waiting: bool,
+}
+
+/// A struct of which the content before `at` has been taken.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    read: Struct,
+    at: usize,
 }
 
 #[derive(Debug)]
@@ -41,12 +58,12 @@ struct Waiting {
     clock: u32,
 }
 
-/// What a slice takes of a section: consecutive structs, and so consecutive bytes.
-#[derive(Clone, Copy, Debug)]
+/// What a slice takes of a section: consecutive structs.
+#[derive(Debug)]
 struct Piece {
     clock: u32,
-    from: usize,
     structs: usize,
+    body: Vec<u8>,
 }
 
 impl Slices {
@@ -56,7 +73,7 @@ impl Slices {
         let mut sections = Vec::with_capacity(walk.sections());
         while let Some(Section { client, clock, structs }) = walk.section()? {
             let at = walk.reader.at();
-            sections.push(Rest { client, clock, structs, at, is_waiting: false });
+            sections.push(Rest { client, clock, structs, at, begun: None, is_waiting: false });
             while walk.next()?.is_some() {}
         }
         let deletes = walk.reader.at();
@@ -88,14 +105,13 @@ impl Slices {
         if self.finished {
             return Ok(None);
         }
-        let mut pieces: Vec<Option<Piece>> = vec![None; self.sections.len()];
+        let mut pieces: Vec<Option<Piece>> = self.sections.iter().map(|_| None).collect();
         let mut taken = 0;
         while taken < self.bytes
             && let Some(section) = self.current()
         {
-            if let Some(bytes) = self.take_struct(section, &mut pieces[section])? {
-                taken += bytes;
-            }
+            let room = self.bytes - taken;
+            taken += self.take(section, room, &mut pieces[section])?.unwrap_or(0);
         }
         self.finished = self.current().is_none();
         Ok(Some(self.write(&pieces)))
@@ -121,31 +137,55 @@ impl Slices {
         Some(self.first)
     }
 
-    /// Takes a section's next struct and returns its bytes; or finds that it has to wait.
-    fn take_struct(
+    /// Takes a section's next struct, or as much of it as there is room for, and returns its bytes; or
+    /// finds that it has to wait.
+    fn take(
         &mut self,
         section: usize,
+        room: usize,
         piece: &mut Option<Piece>,
     ) -> Result<Option<usize>, UpdateError> {
-        let Rest { client, clock, at, .. } = self.sections[section];
+        let Some(read) = self.next_struct(section)? else { return Ok(None) };
+        let rest = &mut self.sections[section];
+        let piece = piece.get_or_insert(Piece { clock: rest.clock, structs: 0, body: Vec::new() });
+        piece.structs += 1;
+        let before = piece.body.len();
+        let room = room.max(LEAST);
+        let can_be_cut = matches!(read.head.kind, Kind::Text | Kind::Any | Kind::Json);
+        if rest.begun.is_none() && (!can_be_cut || read.end - rest.at <= room) {
+            piece.body.extend_from_slice(&self.update[rest.at..read.end]);
+            rest.pass(&read);
+        } else {
+            rest.take_part(&self.update, &read, room, &mut piece.body)?;
+        }
+        Ok(Some(piece.body.len() - before))
+    }
+
+    /// A section's next struct, whole; nothing if it has to wait.
+    fn next_struct(&mut self, section: usize) -> Result<Option<Struct>, UpdateError> {
+        let Rest { client, clock, at, begun, .. } = self.sections[section];
+        if let Some(begun) = begun {
+            return Ok(Some(begun.read));
+        }
         let mut reader = Reader::new(&self.update);
         reader.seek(at);
         let read = reader.structure(client, clock, Check::Bounds)?;
+        Ok((!self.has_to_wait(section, &read)).then_some(read))
+    }
+
+    /// Whether a struct refers to what another section has yet to bring; then its own waits for it.
+    fn has_to_wait(&mut self, section: usize, read: &Struct) -> bool {
+        let client = self.sections[section].client;
         for id in read.head.references() {
             if id.client != client
                 && let Some(on) = self.behind(id.client, id.clock)
             {
                 self.sections[section].is_waiting = true;
                 self.waiting.push(Waiting { section, on, clock: id.clock });
-                return Ok(None);
+                return true;
             }
         }
-        piece.get_or_insert(Piece { clock, from: at, structs: 0 }).structs += 1;
-        let rest = &mut self.sections[section];
-        rest.structs -= 1;
-        rest.clock = read.end_clock();
-        rest.at = read.end;
-        Ok(Some(read.end - at))
+        false
     }
 
     /// The client's section, if it has the clock and has not got to it. A section that waits itself
@@ -159,20 +199,61 @@ impl Slices {
     fn write(&self, pieces: &[Option<Piece>]) -> Vec<u8> {
         let mut slice = Writer::default();
         for (rest, piece) in self.sections.iter().zip(pieces) {
-            if let Some(Piece { clock, from, structs }) = *piece {
-                let body = slice.section(rest.client, clock, structs);
-                body.extend_from_slice(&self.update[from..rest.at]);
+            if let Some(piece) = piece {
+                let body = slice.section(rest.client, piece.clock, piece.structs);
+                body.extend_from_slice(&piece.body);
             }
         }
         slice.finish_with(if self.finished { &self.update[self.deletes..] } else { &[0] })
     }
 }
 
+impl Rest {
+    /// Takes as much of the next struct as there is room for; what is left follows on it.
+    fn take_part(
+        &mut self,
+        update: &[u8],
+        read: &Struct,
+        room: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), UpdateError> {
+        let Head { kind, info, right, content: front, .. } = read.head;
+        let from = self.begun.map_or(read.body, |begun| begun.at);
+        let left = &update[from..read.end];
+        let (clocks, bytes) = content::within(kind, left, room)?;
+        if self.begun.is_none() {
+            out.extend_from_slice(&update[self.at..front]);
+        } else {
+            let origin = Id { client: self.client, clock: self.clock - 1 };
+            write::head(out, kind, info & IS_ENTRY, Some(origin), right);
+        }
+        let count = if kind == Kind::Text { bytes as u64 } else { u64::from(clocks) };
+        varint::write(out, count);
+        out.extend_from_slice(&left[..bytes]);
+        if bytes == left.len() {
+            self.pass(read);
+        } else {
+            self.clock += clocks;
+            self.begun = Some(Begun { read: *read, at: from + bytes });
+        }
+        Ok(())
+    }
+
+    /// A struct has been taken to its end.
+    fn pass(&mut self, read: &Struct) {
+        self.structs -= 1;
+        self.clock = read.end_clock();
+        self.at = read.end;
+        self.begun = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yrs::types::ToJson;
     use yrs::updates::decoder::Decode;
-    use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
+    use yrs::{Any, Array, Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
 
     /// Three clients who type into each other's words.
     fn intertwined() -> (Doc, Bytes) {
@@ -217,6 +298,60 @@ mod tests {
             assert_eq!(text.get_string(&copy.transact()), original.get_string(&doc.transact()));
             let state = copy.transact().encode_state_as_update_v1(&StateVector::default());
             assert_eq!(state, update);
+        }
+    }
+
+    /// Long texts, one with characters of every length, long arrays, and one who writes into both.
+    fn long() -> (Doc, Bytes) {
+        let (ann, bob) = (Doc::with_client_id(1), Doc::with_client_id(2));
+        let (text, array) = (ann.get_or_insert_text("text"), ann.get_or_insert_array("array"));
+        {
+            let mut txn = ann.transact_mut();
+            text.insert(&mut txn, 0, &"plain ".repeat(500));
+            text.insert(&mut txn, 700, &"a\u{e4}\u{20ac}\u{1f600}".repeat(400));
+            let values: Vec<Any> = (0..900).map(|i| Any::from(format!("value {i}"))).collect();
+            array.insert_range(&mut txn, 0, values);
+        }
+        let all = ann.transact().encode_state_as_update_v1(&StateVector::default());
+        bob.transact_mut().apply_update(Update::decode_v1(&all).unwrap()).unwrap();
+        let (theirs, values) = (bob.get_or_insert_text("text"), bob.get_or_insert_array("array"));
+        {
+            let mut txn = bob.transact_mut();
+            // Inside what will be cut, so that it waits for the right part of it.
+            theirs.insert(&mut txn, 2_900, &"between ".repeat(50));
+            values.insert(&mut txn, 800, "between");
+            theirs.remove_range(&mut txn, 100, 300);
+        }
+        let all = bob.transact().encode_state_as_update_v1(&StateVector::default());
+        let whole = crate::update::merge(&[&all[..]]).unwrap();
+        (bob, whole.into())
+    }
+
+    #[test]
+    fn a_long_text_and_a_long_list_are_cut() {
+        let (doc, update) = long();
+        let original = doc.get_or_insert_text("text").get_string(&doc.transact());
+        let values = doc.get_or_insert_array("array").to_json(&doc.transact());
+        for bytes in [1, 100, 1_000, 5_000] {
+            let copy = Doc::with_client_id(9);
+            let (text, array) =
+                (copy.get_or_insert_text("text"), copy.get_or_insert_array("array"));
+            let mut slices = Slices::new(update.clone(), bytes).unwrap();
+            let mut count = 0;
+            while let Some(slice) = slices.next_slice().unwrap() {
+                count += 1;
+                let mut txn = copy.transact_mut();
+                txn.apply_update(Update::decode_v1(&slice).unwrap()).unwrap();
+                assert!(!txn.has_missing_updates(), "slice {count} of {bytes} bytes");
+                let deletes = if slices.is_finished() { 100 } else { 0 };
+                assert!(slice.len() < bytes + 200 + deletes, "{} of {bytes}", slice.len());
+            }
+            assert!(count >= update.len() / (bytes + 200), "{count} slices of {bytes}");
+            assert_eq!(text.get_string(&copy.transact()), original, "slices of {bytes}");
+            assert_eq!(array.to_json(&copy.transact()), values, "slices of {bytes}");
+            let state = copy.transact().encode_state_as_update_v1(&StateVector::default());
+            let merged = crate::update::merge(&[&state[..]]).unwrap();
+            assert_eq!(merged, crate::update::merge(&[&update[..]]).unwrap());
         }
     }
 

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{PATIENCE, Peer, eventually, request, typing};
+use support::{Neighbours, PATIENCE, Peer, eventually, request};
 use yroom::{Access, Config, Rate, RoomName};
 use yroom_net::runtime::Smol;
 use yroom_net::{
@@ -73,22 +73,6 @@ fn status(addr: SocketAddr, request: &str) -> u16 {
 
 fn with(header: &str) -> String {
     request("/room").replacen("\r\n\r\n", &format!("\r\n{header}\r\n\r\n"), 1)
-}
-
-/// Two peers of another room, who notice nothing.
-struct Neighbours(Peer, Peer, u64);
-
-impl Neighbours {
-    fn of(addr: SocketAddr) -> Self {
-        Self(Peer::join(addr, "next-door").0, Peer::join(addr, "next-door").0, 0)
-    }
-
-    fn are_well(&mut self) {
-        let text = format!("<{}>", self.2);
-        self.0.update(&typing(77 + self.2, 0, &text));
-        self.1.wait_for_content(&text);
-        self.2 += 1;
-    }
 }
 
 #[test]

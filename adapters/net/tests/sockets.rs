@@ -1,6 +1,7 @@
 //! The server on real sockets, the same for each runtime.
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
 use std::io::{Read, Write};

@@ -260,3 +260,28 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Two peers of a room of their own, who are to notice nothing of what happens elsewhere.
+#[derive(Debug)]
+pub(crate) struct Neighbours {
+    ann: Peer,
+    bob: Peer,
+    said: u64,
+}
+
+impl Neighbours {
+    pub(crate) fn of(addr: SocketAddr) -> Self {
+        let [(ann, _), (bob, _)] = [(); 2].map(|()| Peer::join(addr, "next-door"));
+        Self { ann, bob, said: 0 }
+    }
+
+    /// How long it takes one of them to hear the other.
+    pub(crate) fn are_well(&mut self) -> Duration {
+        let text = format!("<{}>", self.said);
+        let began = Instant::now();
+        self.ann.update(&typing(77 + self.said, 0, &text));
+        self.bob.wait_for_content(&text);
+        self.said += 1;
+        began.elapsed()
+    }
+}

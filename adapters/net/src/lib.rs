@@ -38,6 +38,9 @@
 //! of its room. A panic in a store or an observer ends its shard, and the observer is
 //! [told](Notice::ShardFailed).
 //!
+//! [`Running::rooms`] is for the application itself, and [`app`] all that it can do with the rooms: edit
+//! and read them, fill new ones, look at what peers send.
+//!
 //! The [`client`] keeps an application's `yrs::Doc` in sync with a room of a server; a [`chain`] does
 //! that for a room.
 //!

@@ -38,6 +38,7 @@ suite! {
     a_room_chained_to_itself_goes_on
     a_dropped_chain_closes_its_link_and_makes_no_other
     a_refusal_ends_the_chain_and_not_the_room
+    a_room_that_is_deleted_here_is_not_fetched_again
     other_close_codes_end_the_link_and_not_the_chain
     what_an_upstream_server_may_only_show_stays_here
     an_upstream_server_that_may_only_read_changes_nothing
@@ -295,6 +296,20 @@ fn a_refusal_ends_the_chain_and_not_the_room<R: Runtime>() {
     let bob = Program::<R>::synced(here.local_addr());
     ann.push("on");
     wait_for("the room to go on", || bob.text() == "on");
+}
+
+fn a_room_that_is_deleted_here_is_not_fetched_again<R: Runtime>() {
+    let (here, there) = (start::<R>(), start::<R>());
+    let chain = linked(&here, there.local_addr());
+    let bob = Program::<R>::synced(there.local_addr());
+    bob.push("kept there");
+    let ann = Program::<R>::synced(here.local_addr());
+    wait_for("what is there", || ann.text() == "kept there");
+    wait(here.rooms().delete(&room())).unwrap();
+    wait_for("the end", || chain.status().phase == ChainPhase::Stopped);
+    let late = Program::<R>::synced(here.local_addr());
+    assert_eq!(late.text(), "");
+    assert_eq!(bob.text(), "kept there");
 }
 
 fn other_close_codes_end_the_link_and_not_the_chain<R: Runtime>() {

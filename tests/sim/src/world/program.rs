@@ -193,6 +193,9 @@ impl World {
         self.with_provider(client, |provider, now| {
             provider.handle(now, Input::Closed { link, code, reason });
         });
+        if !self.clients[client].seen().is_empty() {
+            self.fail(format!("client{client} sees others without a connection"));
+        }
     }
 
     fn program_hangs_up(&mut self, client: usize) {

@@ -1,13 +1,14 @@
 //! Providers and a hub in one thread, with a network and a disk that fail as told, in virtual time.
 
+use crate::disk::{carry_out, list, name, restore};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use yroom::provider::{self, LinkId, Outlook, Phase, Provider};
 use yroom::{
-    Access, CloseCode, Config, ConnId, Hub, Input, Output, RoomName, Seq, StoreFault,
-    StoreFaultKind, StoreOp, Stored, Timestamp,
+    Access, CloseCode, Config, ConnId, Hub, Input, Output, RoomName, StoreFault, StoreFaultKind,
+    StoreOp, Stored, Timestamp,
 };
-use yrs::{Array, Doc, ReadTxn, StateVector, Transact};
+use yrs::{Array, Doc, Transact};
 
 pub(crate) struct World {
     pub(crate) now: Timestamp,
@@ -574,62 +575,5 @@ impl World {
         let input = provider::Input::Closed { link: state.link, code, reason: reason.to_owned() };
         client.provider.handle(self.now, input);
         self.touched.insert(state.client);
-    }
-}
-
-pub(crate) fn list(doc: &Doc) -> Vec<i64> {
-    let list = doc.get_or_insert_array("list");
-    let txn = doc.transact();
-    list.iter(&txn).filter_map(|value| value.cast::<i64>().ok()).collect()
-}
-
-pub(crate) fn restore(doc: &Doc, stored: &Stored) {
-    use yrs::updates::decoder::Decode;
-    let mut txn = doc.transact_mut();
-    let updates = stored.log.iter().flat_map(yroom::Batch::updates);
-    for update in stored.snapshot.as_deref().into_iter().chain(updates) {
-        txn.apply_update(yrs::Update::decode_v1(update).unwrap()).unwrap();
-    }
-    assert!(!txn.has_missing_updates());
-}
-
-pub(crate) fn whole(doc: &Doc) -> Vec<u8> {
-    doc.transact().encode_diff_v1(&StateVector::default())
-}
-
-fn name(op: &StoreOp) -> &RoomName {
-    match op {
-        StoreOp::Load { name, .. }
-        | StoreOp::Compact { name, .. }
-        | StoreOp::Delete { name, .. }
-        | StoreOp::Release { name, .. } => name,
-        StoreOp::Append(append) => &append.name,
-    }
-}
-
-/// A disk that never fails.
-fn carry_out(stored: &mut Stored, op: &StoreOp) -> Option<Input> {
-    match op {
-        StoreOp::Load { room, .. } => {
-            Some(Input::Loaded { room: *room, result: Ok(stored.clone()) })
-        }
-        StoreOp::Append(append) => {
-            let first = append.batch.first();
-            stored.log.retain(|batch| batch.last() < first);
-            assert_eq!(stored.last().next(), first, "no holes");
-            stored.log.push(append.batch.clone());
-            Some(Input::Durable { room: append.room, upto: append.batch.last() })
-        }
-        StoreOp::Compact { room, upto, snapshot, .. } => {
-            stored.log.retain(|batch| batch.last() > *upto);
-            stored.snapshot = Some(snapshot.clone());
-            stored.snapshot_upto = (*upto).max(Seq::ZERO);
-            Some(Input::Compacted { room: *room, upto: *upto, result: Ok(()) })
-        }
-        StoreOp::Delete { room, .. } => {
-            *stored = Stored::default();
-            Some(Input::Deleted { room: *room, result: Ok(()) })
-        }
-        StoreOp::Release { .. } => None,
     }
 }

@@ -6,7 +6,7 @@ mod ws;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use ws::{Decoder, Opcode};
+use ws::{Decoder, Opcode, Side};
 
 /// What a client sends: masked frames one after the other.
 fn masked(payload: &[u8], frames: usize) -> Vec<u8> {
@@ -30,7 +30,7 @@ fn decode(c: &mut Criterion) {
         let bytes = masked(&vec![7; length], frames);
         group.throughput(Throughput::Elements(frames as u64));
         group.bench_function(name, |b| {
-            let (mut decoder, mut incoming) = (Decoder::new(1 << 20), Vec::new());
+            let (mut decoder, mut incoming) = (Decoder::new(Side::Server, 1 << 20), Vec::new());
             b.iter_batched_ref(
                 || bytes.clone(),
                 |bytes| {

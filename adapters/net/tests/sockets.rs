@@ -3,6 +3,9 @@
 
 #[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
+#[macro_use]
+#[path = "support/suite.rs"]
+mod suite;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,25 +20,6 @@ use support::{
 use yroom::{Access, Config, Event, Limits, RoomName, StoreFault, StoreFaultKind, StoreOp};
 use yroom_net::store::{MemoryStore, Reply, Store};
 use yroom_net::{Notice, Refusal, Running, Runtime, Server, Timeouts};
-
-macro_rules! suite {
-    ($runtime:ident, $feature:literal, $type:ident: $($test:ident)*) => {
-        #[cfg(feature = $feature)]
-        mod $runtime {
-            $(
-                #[test]
-                fn $test() {
-                    super::$test::<yroom_net::runtime::$type>();
-                }
-            )*
-        }
-    };
-    ($($test:ident)*) => {
-        suite!(tokio, "tokio", Tokio: $($test)*);
-        suite!(smol, "smol", Smol: $($test)*);
-        suite!(async_std, "async-std", AsyncStd: $($test)*);
-    };
-}
 
 suite! {
     two_peers_sync_and_a_newcomer_gets_everything

@@ -4,6 +4,9 @@
 
 #[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
+#[macro_use]
+#[path = "support/suite.rs"]
+mod suite;
 
 use futures_rustls::rustls::pki_types::CertificateDer;
 use futures_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto};
@@ -20,25 +23,6 @@ use yroom::Config;
 use yroom_net::client::{Options, Phase, Session};
 use yroom_net::{Loopback, NetLimits, Notice, Running, Runtime, Server, Timeouts, TlsConfig};
 use yrs::{Doc, GetString, Text, Transact};
-
-macro_rules! suite {
-    ($runtime:ident, $feature:literal, $type:ident: $($test:ident)*) => {
-        #[cfg(feature = $feature)]
-        mod $runtime {
-            $(
-                #[test]
-                fn $test() {
-                    super::$test::<yroom_net::runtime::$type>();
-                }
-            )*
-        }
-    };
-    ($($test:ident)*) => {
-        suite!(tokio, "tokio", Tokio: $($test)*);
-        suite!(smol, "smol", Smol: $($test)*);
-        suite!(async_std, "async-std", AsyncStd: $($test)*);
-    };
-}
 
 suite! {
     documents_are_synced_whichever_thread_has_the_room

@@ -26,6 +26,9 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 const MIB: usize = 1 << 20;
 
+/// How long a neighbour's word may take, on a machine that has much else to do.
+const SLOWEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 4 } else { 1 });
+
 /// So many in every run, and so many with HOSTILE=1.
 fn many(usual: usize, whole: usize) -> usize {
     if std::env::var_os("HOSTILE").is_some() { whole } else { usual }
@@ -98,7 +101,7 @@ fn connects_without_end_hold_nobody_up() {
             }
         }
     });
-    assert!(slow < Duration::from_secs(1), "{slow:?}");
+    assert!(slow < SLOWEST, "{slow:?}");
     assert!(grown < 32 * MIB, "{grown}");
     eventually(|| TcpStream::connect(addr).is_ok());
     assert!(server.shutdown().is_clean());
@@ -122,7 +125,7 @@ fn frames_that_never_end_hold_only_what_has_come() {
             thread::sleep(Duration::from_millis(50));
         }
     });
-    assert!(slow < Duration::from_secs(1), "{slow:?}");
+    assert!(slow < SLOWEST, "{slow:?}");
     assert!(grown < 16 * MIB, "{grown}");
     assert!(server.shutdown().is_clean());
 }
@@ -147,7 +150,7 @@ fn a_flood_of_tiny_frames_slows_its_sender_down() {
         peer.stream.write_all(&frame(PING, b"")).unwrap();
         while !matches!(peer.next(), Got::Pong(_)) {}
     });
-    assert!(slow < Duration::from_secs(1), "{slow:?}");
+    assert!(slow < SLOWEST, "{slow:?}");
     assert!(grown < 16 * MIB, "{grown}");
     assert!(server.shutdown().is_clean());
 }
@@ -166,7 +169,14 @@ fn a_flood_of_awareness_is_bounded_for_everybody() {
         peer.stream.set_write_timeout(Some(Duration::from_secs(120))).unwrap();
         let listening = thread::spawn(move || {
             let last = format!("\"{}\"", messages - 1);
-            reader.wait_for(|message| support::contains(message, last.as_bytes()));
+            // Its sender is slowed down, so this takes longer than a test's usual patience.
+            loop {
+                match reader.next() {
+                    Got::Message(message) if support::contains(&message, last.as_bytes()) => break,
+                    Got::Message(_) | Got::Ping(_) | Got::Pong(_) => {}
+                    end @ (Got::Close(..) | Got::End) => panic!("it ended: {end:?}"),
+                }
+            }
         });
         for n in 0..messages {
             let state = format!("{{\"n\":\"{n}\",\"pad\":\"{}\"}}", "p".repeat(500));
@@ -181,7 +191,7 @@ fn a_flood_of_awareness_is_bounded_for_everybody() {
         }
         listening.join().expect("the newest state arrives");
     });
-    assert!(slow < Duration::from_secs(1), "{slow:?}");
+    assert!(slow < SLOWEST, "{slow:?}");
     assert!(grown < 24 * MIB, "{grown}");
     assert!(server.shutdown().is_clean());
 }
@@ -222,7 +232,7 @@ fn a_flood_of_client_ids_ends_at_the_documents_limit() {
         }
         assert_eq!(peer.wait_for_close().0, 1009);
     });
-    assert!(slow < Duration::from_secs(1), "{slow:?}");
+    assert!(slow < SLOWEST, "{slow:?}");
     assert!(grown < 64 * MIB, "{grown}");
     assert!(server.shutdown().is_clean());
 }
@@ -247,7 +257,7 @@ fn heads_that_come_byte_by_byte_are_cut_off() {
             assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
         }
     });
-    assert!(slow < Duration::from_secs(1), "{slow:?}");
+    assert!(slow < SLOWEST, "{slow:?}");
     assert!(grown < 16 * MIB, "{grown}");
     assert!(server.shutdown().is_clean());
 }

@@ -78,8 +78,11 @@ impl Errand {
             };
             match edited {
                 Ok((value, Some(update))) => {
+                    // Called on the shard's thread: a value that panics when it is dropped must not
+                    // be its end.
                     let finish = move |result: Result<(), RoomError>| {
-                        answer.send(result.map(|()| value));
+                        let answer = || answer.send(result.map(|()| value));
+                        let _ = catch_unwind(AssertUnwindSafe(answer));
                     };
                     Done::Edited { update, finish: Box::new(finish) }
                 }
@@ -122,9 +125,9 @@ impl Errand {
         }))
     }
 
-    /// Says that there is no document.
+    /// Says that there is no document, and drops the closure with all it has, panics included.
     pub(super) fn refuse(self, error: RoomError) {
-        (self.0)(Err(error));
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.0)(Err(error))));
     }
 }
 

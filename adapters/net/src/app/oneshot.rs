@@ -1,6 +1,7 @@
 //! One answer, from a shard to whoever asked it, on whatever executor that runs.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -49,8 +50,8 @@ impl<T> Sender<T> {
                 End::Gone => Some(value),
             }
         };
-        // Outside of the lock: a value may do something when it is dropped.
-        drop(unwanted);
+        // Outside of the lock, and not to the shard's harm: it may do anything when it is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(unwanted)));
     }
 }
 

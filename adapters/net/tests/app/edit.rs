@@ -22,6 +22,7 @@ suite! {
     a_document_that_is_not_safe_is_not_worked_on
     an_edit_that_the_room_refuses_is_an_error
     a_long_reading_holds_no_peer_up
+    what_panics_when_nobody_waits_for_it_any_more_harms_nobody
 }
 
 fn start<R: Runtime>() -> Running {
@@ -233,4 +234,37 @@ fn a_long_reading_holds_no_peer_up<R: Runtime>() {
     assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
     assert!(!reading.is_finished());
     reading.join().unwrap();
+}
+
+fn what_panics_when_nobody_waits_for_it_any_more_harms_nobody<R: Runtime>() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("as a test wants it");
+        }
+    }
+    let limits = Limits { document_bytes: 10_000, ..Limits::default() };
+    let server = Server::<R>::new(Config { limits, ..Config::default() })
+        .bind("127.0.0.1:0")
+        .expect("it binds");
+    let room = room(&server);
+    for n in 0..3 {
+        {
+            let mut edit = std::pin::pin!(room.edit(move |txn| {
+                push(txn, "x");
+                thread::sleep(Duration::from_millis(20));
+                // The second is refused by the room.
+                if n == 1 {
+                    push(txn, &"x".repeat(20_000));
+                }
+                Bomb
+            }));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(edit.as_mut().poll(&mut cx).is_pending());
+        }
+        wait(room.edit(|txn| push(txn, "y"))).unwrap();
+    }
+    let all = text(&wait(room.snapshot()).unwrap());
+    assert_eq!(all.matches('x').count(), 2, "what was begun is done: {}", all.len());
+    assert!(server.shutdown().is_clean());
 }

@@ -70,7 +70,7 @@ fn a_bound_of_bytes_holds_though_it_does_not_pay() {
 fn the_log_of_a_room_that_did_not_change_for_long_is_folded_when_it_is_loaded() {
     let mut world = world(History { ttl: Some(HOUR), ..History::KEEP_ALL });
     session(&mut world, 7, 20);
-    world.store.get_mut(&name()).expect("stored").changed_ago = Some(HOUR - Duration::from_secs(1));
+    world.store.get_mut(&name()).expect("stored").changed_ago = Some(Duration::from_secs(3_599));
     text(&mut world);
     assert_eq!(folded(&world), (Seq::ZERO, 20), "not yet");
     world.store.get_mut(&name()).expect("stored").changed_ago = Some(HOUR * 2);
@@ -94,7 +94,7 @@ fn the_log_of_a_room_that_stayed_open_is_folded_by_the_next_write() {
     let writer = Writer::new(7);
     for _ in 0..20 {
         world.send(conn, frame_of(&writer.types("word ")));
-        world.pass(HOUR - Duration::from_secs(10));
+        world.pass(Duration::from_secs(3_590));
     }
     assert_eq!(folded(&world), (Seq::ZERO, 20), "never so long without a change");
     world.pass(Duration::from_secs(20));
@@ -121,7 +121,7 @@ fn a_log_whose_beginning_is_old_is_folded_however_much_it_grew_since() {
     // The age that the store tells goes on.
     world.store.get_mut(&name()).expect("stored").log_began_ago = Some(HOUR / 2);
     let conn = world.open("r");
-    world.pass(HOUR / 2 - Duration::from_secs(60));
+    world.pass(Duration::from_mins(29));
     let writer = Writer::new(8);
     world.send(conn, frame_of(&writer.types("x")));
     assert_eq!(folded(&world), (Seq(10), 2));

@@ -196,8 +196,9 @@ pub struct Limits {
     /// Bytes that one connection may send; beyond it, it is not read from for a while. Default:
     /// 32 MiB a second, 128 MiB at once.
     pub bytes_in: Rate,
-    /// Unsent bytes of a connection beyond which it is lagging. Default: 512 KiB: more than a socket
-    /// takes at once, and 10 MiB for 20 slow peers.
+    /// Unsent bytes of a connection beyond which it is lagging. Default: 64 KiB, on top of what the
+    /// system's own socket buffer takes. More does not help a slow peer, which gets one diff in any
+    /// case, and is held for every one of them.
     pub outbox_bytes: usize,
     /// The largest frame that a document is sent in; a larger document is sent in slices, which
     /// are integrated as they come. Default: 512 KiB, which takes 20 s at 26 kB/s: y-websocket
@@ -244,7 +245,7 @@ impl Default for Limits {
             frames_in: Rate { per_second: 10_000, burst: 50_000 },
             bytes_in: Rate { per_second: 32 << 20, burst: 128 << 20 },
             slice_bytes: 512 << 10,
-            outbox_bytes: 512 << 10,
+            outbox_bytes: 64 << 10,
             lagging_for: Duration::from_secs(30),
             awareness_state_bytes: 16 << 10,
             awareness_ids_per_connection: 8,

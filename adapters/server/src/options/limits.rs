@@ -54,7 +54,7 @@ pub(crate) struct LimitOptions {
     max_bytes_in: Option<Flow>,
 
     /// What is kept for a client that reads too slowly, before single changes are left out and it is
-    /// brought all of them together [default: 512KiB].
+    /// brought all of them together [default: 64KiB].
     #[arg(long, env = "YROOM_MAX_OUTBOX", value_name = "SIZE", value_parser = bytes)]
     max_outbox: Option<usize>,
 

@@ -1,6 +1,6 @@
 // Programs, servers of three makings and JavaScript clients, started and ended by a test.
 //
-// NOTES, COUNTER, CHAIN and YROOM name the programs, PYTHON an interpreter with requirements.txt installed,
+// NOTES, COUNTER, CHAIN, EDITS and YROOM name the programs, PYTHON an interpreter with requirements.txt installed,
 // where they are not where `.ci/run provider` puts them.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -19,6 +19,7 @@ const NOTES = process.env.NOTES ?? path.join(target, 'examples/notes')
 const COUNTER = process.env.COUNTER ?? path.join(target, 'examples/counter')
 const CHAIN = process.env.CHAIN ?? path.join(target, 'examples/chain')
 const YROOM = process.env.YROOM ?? path.join(target, 'yroom')
+export const programs = { edits: process.env.EDITS ?? path.join(target, 'examples/edits') }
 const PYTHON = process.env.PYTHON ?? path.join(here, '.venv/bin/python')
 
 export async function until (done, what, ms = 20_000) {

@@ -592,6 +592,16 @@ pub enum Event {
         /// The place of the last of them.
         upto: Seq,
     },
+    /// The document has changed, as far as it may be shown: what came together is one event.
+    ///
+    /// The cue for whoever keeps something up to date that is made from the document: wait a moment,
+    /// as more will follow, then read [`Hub::content`](crate::Hub::content).
+    RoomChanged {
+        /// Which load.
+        room: RoomId,
+        /// The last place that is shown.
+        upto: Seq,
+    },
     /// What a room's peers show of themselves has changed.
     PresenceChanged {
         /// Which load.

@@ -195,3 +195,30 @@ fn a_turn_of_presence_goes_out_as_one_message() {
     world.drain();
     assert_eq!(world.take(c).len(), 1);
 }
+
+#[test]
+fn a_turn_that_changes_the_document_is_told_once_when_it_may_be_shown() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    let room = world.last_room();
+    let changes = |world: &mut support::World| {
+        let changed = |event: Event| match event {
+            Event::RoomChanged { room, upto } => Some((room, upto)),
+            _ => None,
+        };
+        std::mem::take(&mut world.events).into_iter().filter_map(changed).collect::<Vec<_>>()
+    };
+    assert_eq!(changes(&mut world), []);
+    world.hold_store = true;
+    let writer = Writer::new(7);
+    for text in ["one ", "two ", "three"] {
+        let frame = frame_of(&writer.types(text));
+        world.hub.handle(world.now, Input::Frame { conn: a, frame });
+    }
+    world.drain();
+    assert_eq!(changes(&mut world), [], "not before it is durable");
+    world.release_store();
+    assert_eq!(changes(&mut world), [(room, Seq(3))]);
+    world.send(b, writer.step2(&[0]));
+    assert_eq!(changes(&mut world), [], "nothing new");
+}

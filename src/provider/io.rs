@@ -220,6 +220,8 @@ pub struct PresenceChange {
     pub added: Vec<ClientId>,
     /// Those with another state, or the same renewed.
     pub updated: Vec<ClientId>,
+    /// Those of `updated` whose state is another one.
+    pub changed: Vec<ClientId>,
     /// Those who left.
     pub removed: Vec<ClientId>,
 }

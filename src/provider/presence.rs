@@ -118,7 +118,12 @@ impl Presence {
         }
         match (here, gone) {
             (false, false) => change.added.push(entry.client),
-            (true, false) => change.updated.push(entry.client),
+            (true, false) => {
+                change.updated.push(entry.client);
+                if known.and_then(|known| known.state.as_deref()) != Some(entry.json) {
+                    change.changed.push(entry.client);
+                }
+            }
             (true, true) => change.removed.push(entry.client),
             (false, true) => {}
         }

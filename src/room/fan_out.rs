@@ -119,6 +119,9 @@ impl Room {
             })
             .collect();
         self.fan_out_all(cx, &updates);
+        if !updates.is_empty() {
+            cx.event(Event::RoomChanged { room: self.id, upto: self.visible(cx.config) });
+        }
         drop(updates);
         for (gate, gated) in open {
             match gated {

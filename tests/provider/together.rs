@@ -185,9 +185,11 @@ fn presence_is_seen_renewed_and_taken_back() {
     assert_eq!(seen(&world, bob), [(1000, r#"{"name":"Ada"}"#.to_owned())]);
     world.run_for(100 * SECOND);
     assert_eq!(seen(&world, bob).len(), 1, "it is renewed");
+    assert_eq!(changes(&world, bob), (6, 0), "which is no change");
     world.with(ada, |provider, now| provider.set_presence(now, Some("2")).unwrap());
     world.run_for(SECOND);
     assert_eq!(seen(&world, bob), [(1000, "2".to_owned())]);
+    assert_eq!(changes(&world, bob), (7, 1));
     world.cut(ada);
     world.run_for(Duration::from_millis(40));
     assert_eq!(seen(&world, bob), [], "it went with the connection");
@@ -198,6 +200,15 @@ fn presence_is_seen_renewed_and_taken_back() {
     world.run_for(SECOND);
     assert_eq!(seen(&world, bob), []);
     assert_eq!(world.phase(ada), Phase::Stopped);
+}
+
+/// How often somebody was heard of again, and how often with another state.
+fn changes(world: &World, by: usize) -> (usize, usize) {
+    let told = world.clients[by].events.iter().filter_map(|event| match event {
+        Event::Presence(change) => Some((change.updated.len(), change.changed.len())),
+        _ => None,
+    });
+    told.fold((0, 0), |(updated, changed), (more, others)| (updated + more, changed + others))
 }
 
 #[test]

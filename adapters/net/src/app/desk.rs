@@ -310,6 +310,7 @@ fn whose(event: &Event) -> (Option<RoomId>, Option<ConnId>) {
         | Event::RoomDeleted { room, .. }
         | Event::RoomCompacted { room, .. }
         | Event::CompactionFailed { room, .. }
+        | Event::RoomChanged { room, .. }
         | Event::PresenceChanged { room, .. } => (Some(*room), None),
         Event::PeerSynced { conn }
         | Event::PeerLeft { conn }

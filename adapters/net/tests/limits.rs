@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::{
-    BINARY, Got, Neighbours, PATIENCE, Peer, ask, contains, eventually, frame, request, typing,
-    varint,
+    BINARY, Got, Neighbours, PATIENCE, Peer, STEP1, ask, contains, eventually, frame, request,
+    typing, varint,
 };
 use yroom::update::ScanLimits;
 use yroom::{Access, Config, Limits, Rate, StoreFault, StoreFaultKind, StoreOp};
@@ -164,7 +164,9 @@ fn a_document_has_so_many_clients_and_delete_ranges() {
     neighbours.are_well();
     // Those who are known may write on.
     ann.update(&typing(1, 1, "more"));
-    Peer::join(addr, "room").0.wait_for_content("more");
+    let mut late = Peer::connect(addr, "room");
+    late.send(STEP1);
+    late.wait_for_content("more");
     let limits = Limits { delete_ranges_per_document: 3, ..Limits::default() };
     let frames = [
         message(&typing(1, 0, "twelve chars")),

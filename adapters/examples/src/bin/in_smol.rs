@@ -9,7 +9,7 @@ use smol::io::{AsyncBufReadExt, BufReader};
 use smol::stream::StreamExt;
 use std::error::Error;
 use yroom::{Access, Config, RoomName};
-use yroom_net::app::{News, Rooms};
+use yroom_net::app::{Events, News, Rooms};
 use yroom_net::{Refusal, Server, runtime::Smol};
 use yrs::{GetString, Text, Transact, WriteTxn};
 
@@ -22,9 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             Some(_) | None => Err(Refusal::new(401, "who are you?")),
         })
         .bind(addr)?;
+    // From here on, or the first who come would not be told of.
+    let events = running.rooms().events();
     println!("listening on {}", running.local_addr());
     smol::block_on(async {
-        smol::spawn(tell(running.rooms())).detach();
+        smol::spawn(tell(events)).detach();
         take_minutes(&running.rooms()).await?;
         // It blocks until everything is stored.
         let farewell = smol::unblock(|| running.shutdown()).await;
@@ -50,8 +52,7 @@ async fn take_minutes(rooms: &Rooms) -> Result<(), Box<dyn Error>> {
 }
 
 /// Prints what happens, until the server ends.
-async fn tell(rooms: Rooms) {
-    let mut events = rooms.events();
+async fn tell(mut events: Events) {
     while let Some(news) = events.next().await {
         match news {
             News::Happened(it) => println!("{}: {:?}", it.room, it.event),

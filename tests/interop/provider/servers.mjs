@@ -97,9 +97,9 @@ for (const [name, start] of Object.entries(servers)) {
     assert.equal(js.map.get('out'), 10)
   })
 
-  scenario('a client alone for 70 seconds is not disconnected', async (world) => {
+  scenario('a client alone for 40 seconds is not disconnected', async (world) => {
     const rust = await world.notes().synced()
-    await sleep(70_000)
+    await sleep(40_000)
     assert.deepEqual(rust.lines.filter((line) => line.startsWith('phase Waiting')), [])
   })
 }

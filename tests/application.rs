@@ -407,6 +407,26 @@ fn the_applications_presence_is_shown_renewed_and_taken_back() {
 }
 
 #[test]
+fn a_presence_of_the_applications_that_was_taken_back_can_be_announced_again() {
+    let mut world = world();
+    let (a, _b) = pair(&mut world, "r");
+    let bot = ClientId(77);
+    for _ in 0..3 {
+        let room = hold(&mut world, "r");
+        for state in [Some("{}"), None, Some("1"), Some("2")] {
+            assert_eq!(world.hub.set_presence(world.now, room, bot, state), Ok(()), "{state:?}");
+            world.drain();
+            let shown = state.unwrap_or("null");
+            let told = presence(&world.take(a));
+            assert!(told.iter().any(|(id, _, json)| *id == 77 && json == shown), "{told:?}");
+        }
+        world.hub.release(world.now, room);
+        world.drain();
+        assert!(presence(&world.take(a)).iter().any(|(_, _, json)| json == "null"));
+    }
+}
+
+#[test]
 fn the_application_does_not_take_a_peers_presence_id() {
     let mut world = world();
     let (a, _b) = pair(&mut world, "r");

@@ -160,6 +160,11 @@ impl Awareness {
         states.map(Bytes::len).sum::<usize>() + ids.len() * AN_ID * 3 / 2
     }
 
+    /// The newest clock of an id, also of one that is gone; 0 if nothing is known of it.
+    pub(crate) fn clock(&self, client: ClientId) -> u64 {
+        self.known.get(&client).map_or(0, |known| known.clock)
+    }
+
     /// Grows with each change; see [`since`](Self::since).
     pub(crate) const fn version(&self) -> u64 {
         self.version

@@ -32,7 +32,6 @@ pub(super) struct Own {
 /// A presence state of the application's.
 #[derive(Debug)]
 struct Announced {
-    clock: u64,
     json: String,
     at: Timestamp,
 }
@@ -157,12 +156,10 @@ impl Room {
         if !self.is_served() {
             return Err(NotApplied::NotLive);
         }
-        let clock = self.own.presence.get(&client).map_or(0, |own| own.clock) + 1;
-        let entry = Entry { client, clock, json: json.unwrap_or(GONE) };
-        self.announce(cx, entry)?;
+        self.announce(cx, client, json.unwrap_or(GONE))?;
         match json {
             Some(json) => {
-                let announced = Announced { clock, json: json.to_owned(), at: cx.now };
+                let announced = Announced { json: json.to_owned(), at: cx.now };
                 self.own.presence.insert(client, announced);
             }
             None => {
@@ -172,7 +169,14 @@ impl Room {
         Ok(())
     }
 
-    fn announce(&mut self, cx: &Context<'_>, entry: Entry<'_>) -> Result<(), NotApplied> {
+    fn announce(
+        &mut self,
+        cx: &Context<'_>,
+        client: ClientId,
+        json: &str,
+    ) -> Result<(), NotApplied> {
+        // Above the clock of a state that was taken back, too: it is remembered for a while.
+        let entry = Entry { client, clock: self.awareness.clock(client) + 1, json };
         // What the application says of somebody is its own business.
         let (conn, presence) = (ConnId::APPLICATION, Presence::Relay);
         let from = Speaker { conn, identity: None, presence };
@@ -197,10 +201,9 @@ impl Room {
             .collect();
         for client in clients {
             let Some(mut own) = self.own.presence.remove(&client) else { continue };
-            own.clock += 1;
             own.at = cx.now;
             // If it is not the application's any more, somebody took it over: it is theirs.
-            if self.announce(cx, Entry { client, clock: own.clock, json: &own.json }).is_ok() {
+            if self.announce(cx, client, &own.json).is_ok() {
                 self.own.presence.insert(client, own);
             }
         }

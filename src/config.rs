@@ -137,12 +137,31 @@ pub struct History {
     /// Fold a log whose oldest update is older, when the room is loaded or written to next. Default:
     /// none.
     pub log_age: Option<Duration>,
+    /// Fold what of a log is older, and leave what is younger, with its times and its metadata; when
+    /// the room is loaded or written to next, and not row by row: a sixteenth later, or
+    /// [`apart`](Self::apart) if that is more. It is pycrdt-store's `squash_history_older_than`.
+    /// Default: none.
+    ///
+    /// The store is asked for the room once more, as the document in memory is all of it. A store that
+    /// does not know [`Stored::log_ages`](crate::Stored::log_ages) keeps what is old. The other bounds
+    /// fold the whole log: use it with [`Folding::AtBounds`].
+    pub older_than: Option<Duration>,
+    /// The least time between two folds of a room, whatever else asks for one, as far as the store's
+    /// times tell; a log may grow beyond its bounds meanwhile. It is pycrdt-store's
+    /// `squash_no_more_often_than`. Default: zero.
+    pub apart: Duration,
 }
 
 impl History {
     /// Every update that was ever accepted stays in the log.
-    pub const KEEP_ALL: Self =
-        Self { folding: Folding::AtBounds, ttl: None, log_bytes: None, log_age: None };
+    pub const KEEP_ALL: Self = Self {
+        folding: Folding::AtBounds,
+        ttl: None,
+        log_bytes: None,
+        log_age: None,
+        older_than: None,
+        apart: Duration::ZERO,
+    };
 }
 
 impl Default for History {

@@ -238,6 +238,9 @@ pub enum ApplicationOp {
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreOp {
     /// Read all that is stored of a room; answered by [`Input::Loaded`].
+    ///
+    /// Comes again while the room is open, if [`History::older_than`](crate::History::older_than) is
+    /// set.
     Load {
         /// Which load.
         room: RoomId,
@@ -464,6 +467,8 @@ pub struct Stored {
     pub changed_ago: Option<Duration>,
     /// How long ago the first batch of the log was stored, if the store knows.
     pub log_began_ago: Option<Duration>,
+    /// How long ago each batch of the log was stored; empty if the store does not know.
+    pub log_ages: Vec<Duration>,
 }
 
 impl Stored {

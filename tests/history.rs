@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 use support::{World, Writer, frame_of};
 use yroom::{
-    Config, Event, Folding, History, Input, Limits, RoomName, Seq, StoreFault, StoreFaultKind,
-    StoreOp,
+    Batch, Config, Event, Folding, History, Input, Limits, RoomName, Seq, StoreFault,
+    StoreFaultKind, StoreOp,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -128,6 +128,204 @@ fn a_log_whose_beginning_is_old_is_folded_however_much_it_grew_since() {
     world.pass(Duration::from_secs(120));
     world.send(conn, frame_of(&writer.types("y")));
     assert_eq!(folded(&world), (Seq(12), 1));
+}
+
+/// The store says that of the log's rows so many are two hours old, and the others a minute.
+fn old(world: &mut World, rows: usize) {
+    let stored = world.store.get_mut(&name()).expect("stored");
+    let age = |row| if row < rows { HOUR * 2 } else { Duration::from_mins(1) };
+    stored.log_ages = (0..stored.log.len()).map(age).collect();
+    stored.log_began_ago = stored.log_ages.first().copied();
+    stored.changed_ago = stored.log_ages.last().copied();
+}
+
+fn older_than_an_hour() -> World {
+    world(History { older_than: Some(HOUR), ..History::KEEP_ALL })
+}
+
+#[test]
+fn the_older_part_of_a_log_is_folded_and_the_younger_keeps_its_rows() {
+    let mut world = older_than_an_hour();
+    let writer = session(&mut world, 7, 20);
+    old(&mut world, 12);
+    let rows = world.store[&name()].log[12..].to_vec();
+    assert_eq!(text(&mut world), writer.text());
+    let stored = &world.store[&name()];
+    assert_eq!(stored.snapshot_upto, Seq(12));
+    assert_eq!(stored.log, rows, "as they were");
+    // Twelve edits of eight letters each, and nothing of what came later.
+    let scan = yroom::update::scan(
+        stored.snapshot.as_ref().expect("it is there"),
+        &yroom::update::ScanLimits::default(),
+    );
+    assert_eq!(scan.expect("an update").ranges.iter().map(|it| it.end).max(), Some(96));
+    old(&mut world, 0);
+    assert_eq!(text(&mut world), writer.text(), "both parts are the document");
+    assert_eq!(folded(&world), (Seq(12), 8), "the rest is young");
+    old(&mut world, 8);
+    assert_eq!(text(&mut world), writer.text());
+    assert_eq!(folded(&world), (Seq(20), 0), "now it is old, too, and joins the snapshot");
+}
+
+#[test]
+fn what_grows_old_in_an_open_room_is_folded_while_it_is_written_to() {
+    let mut world = older_than_an_hour();
+    let conn = world.open("r");
+    let writer = Writer::new(7);
+    let write = |world: &mut World| world.send(conn, frame_of(&writer.types("word ")));
+    for _ in 0..10 {
+        write(&mut world);
+        world.pass(Duration::from_mins(6));
+    }
+    write(&mut world);
+    assert_eq!(folded(&world), (Seq::ZERO, 11), "an hour old, but not a sixteenth more");
+    world.pass(Duration::from_mins(4));
+    world.hold_store = true;
+    write(&mut world);
+    let append = world.held.remove(0);
+    let durable = world.perform(append).expect("an answer");
+    world.input(durable);
+    assert!(matches!(world.held[..], [StoreOp::Load { .. }]), "{:?}", world.held);
+    // While the store reads, and while it writes, others are served.
+    write(&mut world);
+    let load = world.held.remove(0);
+    old(&mut world, 5);
+    let loaded = world.perform(load).expect("an answer");
+    world.input(loaded);
+    assert_eq!(world.held.len(), 2, "{:?}", world.held);
+    assert!(matches!(world.held[1], StoreOp::Compact { upto: Seq(5), .. }));
+    world.release_store();
+    assert_eq!(folded(&world), (Seq(5), 8));
+    let room = world.last_room();
+    let bytes = world.store[&name()].snapshot.as_ref().expect("it is there").len();
+    assert!(world.events.contains(&Event::RoomCompacted { room, upto: Seq(5), bytes }));
+    write(&mut world);
+    assert_eq!(folded(&world), (Seq(5), 9));
+    // The oldest of the rest is a minute old, says the store.
+    world.pass(Duration::from_mins(61));
+    write(&mut world);
+    assert_eq!(folded(&world), (Seq(5), 10));
+    old(&mut world, 10);
+    world.pass(Duration::from_mins(4));
+    write(&mut world);
+    assert_eq!(folded(&world).0, Seq(15));
+    assert_eq!(text(&mut world), writer.text());
+}
+
+#[test]
+fn a_store_that_knows_no_ages_is_not_asked_again_with_every_write() {
+    let mut world = older_than_an_hour();
+    let conn = world.open("r");
+    let writer = Writer::new(7);
+    world.send(conn, frame_of(&writer.types("word ")));
+    world.pass(HOUR * 2);
+    world.hold_store = true;
+    let mut loads = 0;
+    for _ in 0..60 {
+        world.send(conn, frame_of(&writer.types("word ")));
+        while !world.held.is_empty() {
+            let op = world.held.remove(0);
+            loads += u32::from(matches!(op, StoreOp::Load { .. }));
+            let answer = world.perform(op).expect("an answer");
+            world.input(answer);
+        }
+        world.pass(Duration::from_secs(10));
+    }
+    assert_eq!(loads, 3, "at once, and then every 225 seconds of the 600");
+    assert_eq!(folded(&world), (Seq::ZERO, 61));
+    assert_eq!(text(&mut world), writer.text());
+}
+
+#[test]
+fn a_read_for_the_older_part_that_fails_or_comes_late_harms_nothing() {
+    let mut world = older_than_an_hour();
+    let conn = world.open("r");
+    let writer = Writer::new(7);
+    world.send(conn, frame_of(&writer.types("word ")));
+    world.pass(HOUR * 2);
+    world.hold_store = true;
+    world.send(conn, frame_of(&writer.types("word ")));
+    let append = world.held.remove(0);
+    let durable = world.perform(append).expect("an answer");
+    world.input(durable);
+    let load = world.held.remove(0);
+    let room = load.room();
+    let fault = StoreFault::new(StoreFaultKind::Corrupt, "a checksum");
+    world.input(Input::Loaded { room, result: Err(fault.clone()) });
+    assert!(world.events.contains(&Event::CompactionFailed { room, fault }));
+    old(&mut world, 2);
+    let repeated = world.perform(load).expect("an answer");
+    world.input(repeated.clone());
+    assert!(world.held.is_empty(), "nobody waits for it any more: {:?}", world.held);
+    world.hold_store = false;
+    world.send(conn, frame_of(&writer.types("word ")));
+    assert_eq!(folded(&world), (Seq::ZERO, 3));
+    world.close(conn);
+    world.input(repeated);
+    assert!(world.hub.is_drained());
+    old(&mut world, 0);
+    assert_eq!(text(&mut world), writer.text());
+}
+
+#[test]
+fn a_damaged_row_is_not_folded_and_the_room_goes_on() {
+    let mut world = older_than_an_hour();
+    let conn = world.open("r");
+    let writer = Writer::new(7);
+    world.send(conn, frame_of(&writer.types("word ")));
+    world.pass(HOUR * 2);
+    let good = world.store[&name()].clone();
+    world.store.get_mut(&name()).expect("stored").log[0] = Batch::single(Seq(1), b"nonsense");
+    old(&mut world, 1);
+    world.send(conn, frame_of(&writer.types("word ")));
+    let failed = |event: &Event| match event {
+        Event::CompactionFailed { fault, .. } => fault.kind == StoreFaultKind::Corrupt,
+        _ => false,
+    };
+    assert!(world.events.iter().any(failed), "{:?}", world.events);
+    assert_eq!(folded(&world), (Seq::ZERO, 2));
+    world.store.get_mut(&name()).expect("stored").log[0] = good.log[0].clone();
+    assert_eq!(text(&mut world), writer.text());
+}
+
+#[test]
+fn two_folds_are_as_far_apart_as_is_asked_for() {
+    let apart = Duration::from_mins(5);
+    let mut world = world(History { log_bytes: Some(500), apart, ..History::KEEP_ALL });
+    let conn = world.open("r");
+    let writer = Writer::new(7);
+    let mut upto = Vec::new();
+    for _ in 0..600 {
+        world.send(conn, frame_of(&writer.types("word ")));
+        world.pass(Duration::from_secs(2));
+        upto.push(folded(&world).0);
+    }
+    upto.dedup();
+    // The first when it is due; then at 5, 10 and 15 minutes after it, of 20.
+    assert_eq!(upto.len(), 1 + 4, "{upto:?}");
+    assert!(upto[1] < Seq(10), "there was none before: {upto:?}");
+    let steps: Vec<u64> = upto.windows(2).skip(1).map(|two| two[1].0 - two[0].0).collect();
+    assert_eq!(steps, [149, 150, 150], "a write every two seconds");
+    world.close(conn);
+    assert_eq!(text(&mut world), writer.text());
+}
+
+#[test]
+fn a_room_that_comes_and_goes_is_folded_no_more_often() {
+    let apart = Duration::from_mins(5);
+    let mut world = world(History { apart, ..History::default() });
+    session(&mut world, 7, 100);
+    let (first, rows) = folded(&world);
+    assert!(first > Seq::ZERO, "the first time there is nothing to be apart from");
+    session(&mut world, 8, 100);
+    assert_eq!(folded(&world), (first, rows + 100), "neither in between nor when it is unloaded");
+    old(&mut world, 0);
+    session(&mut world, 9, 1);
+    assert_eq!(folded(&world), (first, rows + 101), "a minute later");
+    world.store.get_mut(&name()).expect("stored").log_began_ago = Some(apart);
+    session(&mut world, 10, 1);
+    let all = Seq(first.0 + rows as u64 + 101);
+    assert_eq!(folded(&world), (all, 1), "by the store's time it is long enough ago");
 }
 
 #[test]

@@ -1,94 +1,14 @@
 //! What the room keeps: the journal's appends, the store's answers, folding and compaction.
 
+use super::log::Due;
 use super::pace::Wait;
 use super::{Context, Phase, Room, Stage};
-use crate::config::{Config, Folding};
-use crate::error::StoreFault;
+use crate::config::Folding;
+use crate::error::{StoreFault, StoreFaultKind};
 use crate::io::{Append, Batch, Event, Output, Seq, StoreOp, Stored};
 use crate::journal::Progress;
-use crate::time::Timestamp;
-use std::time::Duration;
-
-/// What a row of a log costs a store beside its bytes, roughly.
-const ROW_BYTES: usize = 64;
-/// A log of so many rows is folded when the room is unloaded.
-const UNLOAD_ROWS: usize = 64;
-
-/// The store's log, and when it is replaced by a snapshot.
-#[derive(Debug, Default)]
-pub(crate) struct Log {
-    /// Rows and bytes since the last snapshot.
-    rows: usize,
-    bytes: usize,
-    /// When its first row came about.
-    began: Option<Moment>,
-    /// When the room last changed.
-    changed: Option<Moment>,
-    in_flight: bool,
-}
-
-/// A time that may be before the epoch of all [`Timestamp`]s.
-#[derive(Clone, Copy, Debug)]
-struct Moment {
-    at: Timestamp,
-    before: Duration,
-}
-
-impl Moment {
-    fn age(self, now: Timestamp) -> Duration {
-        now.since(self.at) + self.before
-    }
-}
-
-impl Log {
-    pub(super) fn of(stored: &Stored, now: Timestamp) -> Self {
-        let moment = |ago: Option<Duration>| ago.map(|before| Moment { at: now, before });
-        let mut log = Self::default();
-        stored.log.iter().for_each(|batch| log.count(batch));
-        log.began = moment(stored.log_began_ago);
-        log.changed = moment(stored.changed_ago);
-        log
-    }
-
-    fn grow(&mut self, batch: &Batch, now: Timestamp) {
-        let moment = Some(Moment { at: now, before: Duration::ZERO });
-        if self.rows == 0 {
-            self.began = moment;
-        }
-        self.changed = moment;
-        self.count(batch);
-    }
-
-    fn count(&mut self, batch: &Batch) {
-        self.rows += 1;
-        self.bytes += batch.framed().len() + ROW_BYTES;
-    }
-
-    /// Whether it is to be folded, beside a snapshot of so many bytes.
-    fn is_due(&self, now: Timestamp, config: &Config, snapshot: usize) -> bool {
-        if self.rows == 0 || self.in_flight {
-            return false;
-        }
-        let history = &config.history;
-        let pays = match history.folding {
-            Folding::WhenItPays => {
-                self.bytes > config.limits.tail_bytes && self.bytes > snapshot / 4
-            }
-            Folding::AtBounds => false,
-        };
-        let older = |moment: Option<Moment>, bound: Option<Duration>| {
-            bound.zip(moment).is_some_and(|(bound, moment)| moment.age(now) > bound)
-        };
-        pays || history.log_bytes.is_some_and(|bound| self.bytes > bound)
-            || older(self.changed, history.ttl)
-            || older(self.began, history.log_age)
-    }
-
-    /// Whether folding it makes the room's next load faster.
-    fn slows_loading(&self, document: usize) -> bool {
-        self.rows >= UNLOAD_ROWS || self.bytes > (document / 16).max(ROW_BYTES * 8)
-    }
-}
+use crate::update;
+use bytes::Bytes;
 
 impl Room {
     /// Finishes a turn: what came together is appended together, and what may be shown is sent.
@@ -110,8 +30,13 @@ impl Room {
         if self.document.wants_folding(limits) {
             self.document.fold(self.journal.durable());
         }
-        if self.log.is_due(cx.now, cx.config, self.document.snapshot().len()) {
-            self.compact(cx);
+        match self.due(cx) {
+            None => {}
+            Some(Due::Whole) => self.compact(cx),
+            Some(Due::Older) => {
+                self.log.ask(cx.now);
+                cx.push(Output::Store(StoreOp::Load { room: self.id, name: self.name.clone() }));
+            }
         }
         if self.phase == Phase::Draining && self.journal.is_durable() {
             self.unload(cx);
@@ -126,16 +51,67 @@ impl Room {
         }
     }
 
+    fn due(&self, cx: &Context<'_>) -> Option<Due> {
+        self.log.due(cx.now, cx.config, self.document.snapshot().len())
+    }
+
     fn compact(&mut self, cx: &mut Context<'_>) {
         let upto = self.journal.durable();
         self.document.fold(upto);
-        self.log = Log { in_flight: true, changed: self.log.changed, ..Log::default() };
-        cx.push(Output::Store(StoreOp::Compact {
-            room: self.id,
-            name: self.name.clone(),
-            upto,
-            snapshot: self.document.snapshot().clone(),
-        }));
+        let snapshot = self.document.snapshot().clone();
+        self.log.fold(cx.now, snapshot.len());
+        self.put_compaction(cx, upto, snapshot);
+    }
+
+    fn put_compaction(&self, cx: &mut Context<'_>, upto: Seq, snapshot: Bytes) {
+        let (room, name) = (self.id, self.name.clone());
+        cx.push(Output::Store(StoreOp::Compact { room, name, upto, snapshot }));
+    }
+
+    /// The store has read a room that is open again, for the older part of its log.
+    pub(super) fn reread(&mut self, cx: &mut Context<'_>, result: Result<Stored, StoreFault>) {
+        // Late, or repeated; or the room is being deleted.
+        let serves = matches!(self.phase, Phase::Live | Phase::Draining);
+        if !self.log.end_reading() || !serves {
+            return;
+        }
+        match result {
+            Ok(stored) => self.fold_older(cx, &stored),
+            Err(fault) => cx.event(Event::CompactionFailed { room: self.id, fault }),
+        }
+    }
+
+    /// Folds the rows that are to be folded for their own age, if that is due.
+    pub(super) fn fold_what_is_old(&mut self, cx: &mut Context<'_>, stored: &Stored) {
+        if self.due(cx) == Some(Due::Older) {
+            self.log.ask(cx.now);
+            self.log.end_reading();
+            self.fold_older(cx, stored);
+        }
+    }
+
+    /// The document in memory is all of it; so what is older is made from what the store has.
+    fn fold_older(&mut self, cx: &mut Context<'_>, stored: &Stored) {
+        let Some(bound) = cx.config.history.older_than else { return };
+        let durable = self.journal.durable();
+        let rows = stored.log.iter().zip(&stored.log_ages);
+        let old = rows.take_while(|(row, age)| **age > bound && row.last() <= durable).count();
+        let (old, young) = stored.log.split_at(old);
+        let Some(upto) = old.last().map(Batch::last) else { return };
+        let updates = old.iter().flat_map(Batch::updates);
+        let parts: Vec<&[u8]> = stored.snapshot.as_deref().into_iter().chain(updates).collect();
+        match update::merge(&parts) {
+            Ok(snapshot) => {
+                let began = stored.log_ages.get(old.len()).filter(|_| !young.is_empty());
+                self.log.fold_older(cx.now, snapshot.len(), old, began.copied());
+                self.put_compaction(cx, upto, snapshot.into());
+            }
+            Err(error) => {
+                let message = format!("stored up to {upto:?}: {error}");
+                let fault = StoreFault::new(StoreFaultKind::Corrupt, message);
+                cx.event(Event::CompactionFailed { room: self.id, fault });
+            }
+        }
     }
 
     fn unload(&mut self, cx: &mut Context<'_>) {
@@ -144,7 +120,7 @@ impl Room {
             Folding::WhenItPays => self.log.slows_loading(self.document.bytes()),
             Folding::AtBounds => false,
         };
-        if folds && !self.log.in_flight {
+        if folds && self.log.may_fold(cx.now, cx.config) {
             self.compact(cx);
         }
         self.end(cx);
@@ -176,10 +152,9 @@ impl Room {
         upto: Seq,
         result: Result<(), StoreFault>,
     ) {
-        self.log.in_flight = false;
+        let bytes = self.log.end_writing();
         match result {
             Ok(()) => {
-                let bytes = self.document.snapshot().len();
                 cx.event(Event::RoomCompacted { room: self.id, upto, bytes });
             }
             // The log is still there; the next one that is due covers it too.

@@ -1,7 +1,8 @@
 //! How a room comes to be: the store's content, or the application's first.
 
+use super::log::Log;
 use super::pace::Wait;
-use super::{Context, Phase, Room, Stage, keep};
+use super::{Context, Phase, Room, Stage};
 use crate::config::Absent;
 use crate::document::Document;
 use crate::error::{CloseCode, StoreFault, StoreFaultKind};
@@ -19,7 +20,7 @@ impl Room {
     /// The store has answered the load.
     pub(crate) fn loaded(&mut self, cx: &mut Context<'_>, result: Result<Stored, StoreFault>) {
         if !self.is_at(Stage::Reading) {
-            return;
+            return self.reread(cx, result);
         }
         let loaded = result.and_then(|stored| {
             let document = Document::load(&stored)?;
@@ -28,9 +29,10 @@ impl Room {
         match loaded {
             Ok((document, stored)) => {
                 self.journal = Journal::new(stored.last());
-                self.log = keep::Log::of(&stored, cx.now);
+                self.log = Log::of(&stored, cx.now, &cx.config.history);
                 self.unsettled |= !stored.log.is_empty();
                 self.document = document;
+                self.fold_what_is_old(cx, &stored);
                 match cx.config.absent {
                     Absent::Initialise if stored.is_absent() => self.ask_for_content(cx),
                     Absent::Initialise | Absent::Empty => self.go_live(cx),

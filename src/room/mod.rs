@@ -17,6 +17,7 @@ mod fan_out;
 mod feed;
 mod keep;
 mod load;
+mod log;
 mod pace;
 mod relay;
 mod sync;
@@ -74,7 +75,7 @@ pub(crate) struct Room {
     presence: Option<PresenceNews>,
     /// Writers wait: the journal is failing or has too much pending.
     congested: bool,
-    log: keep::Log,
+    log: log::Log,
     own: application::Own,
     /// Coarse timers: keepalive, awareness, lagging and waiting peers.
     tick_at: Option<Timestamp>,
@@ -123,7 +124,7 @@ impl Room {
             gated: VecDeque::new(),
             presence: None,
             congested: false,
-            log: keep::Log::default(),
+            log: log::Log::default(),
             own: application::Own::default(),
             tick_at: None,
             gap_at: None,

@@ -298,10 +298,12 @@ impl BlockingStore for FileStore {
         self.release(room);
         let (standing, stored) = match self.read(room)? {
             Some(content) => {
-                let (now, began) = (now_ms(), content.stamps.first());
-                let log_began_ago = began.map(|stamp| ago(stamp.at_ms, now));
+                let now = now_ms();
+                let ages = content.stamps.iter().map(|stamp| ago(stamp.at_ms, now));
+                let log_ages: Vec<_> = ages.collect();
+                let log_began_ago = log_ages.first().copied();
                 let changed_ago = content.changed_ms().map(|at_ms| ago(at_ms, now));
-                let stored = Stored { changed_ago, log_began_ago, ..content.stored };
+                let stored = Stored { changed_ago, log_began_ago, log_ages, ..content.stored };
                 (Some(content.standing), stored)
             }
             None => (None, Stored::default()),

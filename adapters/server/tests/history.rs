@@ -219,3 +219,30 @@ fn what_was_written_years_ago_is_folded_by_a_time_to_live_and_what_is_new_is_not
     assert!(history.contains("folded into a snapshot"), "{history}");
     assert_eq!(count(&history), 3, "the two new ones stay: {history}");
 }
+
+#[test]
+fn what_is_older_than_an_age_is_folded_and_what_is_younger_stays() {
+    for store in ["sqlite", "file"] {
+        let dir = TempDir::new().expect("a directory");
+        seed(&dir.path().join("in.db"), &some_rows(), None);
+        yroom(dir.path(), &["import", "in.db", "--store", store]);
+        let args = ["--store", store, "--keep-history"];
+        serve(dir.path(), &args, 2, 3);
+        let count = |history: &str| history.lines().count();
+        let history = yroom(dir.path(), &["list", "notes"]);
+        assert_eq!(count(&history), 6, "{store}, without an age: {history}");
+        serve(dir.path(), &[&args[..], &["--fold-older-than", "86400"]].concat(), 3, 2);
+        let history = yroom(dir.path(), &["list", "notes"]);
+        assert!(history.starts_with("1-3\t2020-09-13T12:28:40Z\t"), "{store}: {history}");
+        assert!(history.contains("folded into a snapshot"), "{store}: {history}");
+        assert_eq!(count(&history), 1 + 3 + 2, "{store}, the others stay: {history}");
+        let check = yroom(dir.path(), &["check", "yroom-data"]);
+        assert!(check.starts_with("1 rooms, 0 damaged"), "{store}: {check}");
+        let update = dir.path().join("update");
+        yroom(dir.path(), &["export", "notes", "--output", "update"]);
+        let update = std::fs::read(update).expect("it is there");
+        for text in ["onetwosix", "abc", "ab"] {
+            assert!(update.windows(text.len()).any(|it| it == text.as_bytes()), "{store}: {text}");
+        }
+    }
+}

@@ -157,10 +157,7 @@ impl BlockingStore for SqliteStore {
             return Ok(Stored::default());
         };
         let sound = read(db, id)?;
-        let (now, changed, began) = (now_ms(), sound.changed_ms(), sound.stamps.first());
-        let began = began.map(|stamp| ago(stamp.at_ms, now));
-        let changed = changed.map(|at_ms| ago(at_ms, now));
-        let stored = Stored { changed_ago: changed, log_began_ago: began, ..sound.stored };
+        let stored = sound.aged(now_ms());
         let place = Place {
             id: Some(id),
             snapshot_upto: place(stored.snapshot_upto)?,
@@ -403,6 +400,17 @@ pub(crate) struct Sound {
 impl Sound {
     fn changed_ms(&self) -> Option<i64> {
         self.stamps.last().map(|stamp| stamp.at_ms).or(self.snapshot_ms)
+    }
+
+    /// What is stored, with how long ago that was.
+    fn aged(self, now: i64) -> Stored {
+        let log_ages: Vec<_> = self.stamps.iter().map(|stamp| ago(stamp.at_ms, now)).collect();
+        Stored {
+            changed_ago: self.changed_ms().map(|at_ms| ago(at_ms, now)),
+            log_began_ago: log_ages.first().copied(),
+            log_ages,
+            ..self.stored
+        }
     }
 }
 

@@ -128,14 +128,15 @@ impl Kept {
 
     fn stored(&self) -> Stored {
         let now = now_ms();
-        let first = self.log.first().map(|(_, stamp)| stamp.at_ms);
+        let log_ages: Vec<_> = self.log.iter().map(|(_, stamp)| ago(stamp.at_ms, now)).collect();
         let changed = self.log.last().map(|(_, stamp)| stamp.at_ms).or(self.snapshot_ms);
         Stored {
             snapshot: self.snapshot.clone(),
             snapshot_upto: self.snapshot_upto,
             log: self.log.iter().map(|(batch, _)| batch.clone()).collect(),
             changed_ago: changed.map(|at| ago(at, now)),
-            log_began_ago: first.map(|at| ago(at, now)),
+            log_began_ago: log_ages.first().copied(),
+            log_ages,
         }
     }
 }

@@ -22,6 +22,15 @@ pub(crate) struct HistoryOptions {
     /// Fold a log that began longer ago, when its room is next used.
     #[arg(long, env = "YROOM_LOG_MAX_AGE", value_name = "SECONDS")]
     log_max_age: Option<u64>,
+
+    /// Fold what of a log is older, when its room is next used; what is younger stays. Use it with
+    /// --keep-history.
+    #[arg(long, env = "YROOM_FOLD_OLDER_THAN", value_name = "SECONDS")]
+    fold_older_than: Option<u64>,
+
+    /// The least time between two folds of a room, whatever else asks for one.
+    #[arg(long, env = "YROOM_FOLD_APART", value_name = "SECONDS", default_value_t = 0)]
+    fold_apart: u64,
 }
 
 impl HistoryOptions {
@@ -31,6 +40,8 @@ impl HistoryOptions {
             ttl: self.document_ttl.map(Duration::from_secs),
             log_bytes: self.log_max_bytes,
             log_age: self.log_max_age.map(Duration::from_secs),
+            older_than: self.fold_older_than.map(Duration::from_secs),
+            apart: Duration::from_secs(self.fold_apart),
         }
     }
 }

@@ -361,6 +361,14 @@ fn a_load_tells_how_old_it_is<S: Store>(open: Open<'_, S>) {
         let stored = store.load(&room).expect("no fault");
         at_most(stored.changed_ago, when);
         at_most(stored.log_began_ago, when);
+        let ages = &stored.log_ages;
+        for age in ages {
+            at_most(Some(*age), when);
+        }
+        let known = ages.is_empty() || ages.len() == stored.log.len();
+        assert!(known, "{when}: {} ages of {} batches", ages.len(), stored.log.len());
+        let first = ages.first().copied();
+        assert!(first.is_none() || first == stored.log_began_ago, "{when}: the first is another");
         (stored.changed_ago.is_some(), stored.log_began_ago.is_some())
     };
     assert_eq!(ages(&store, "absent"), (false, false), "what is absent has no age");

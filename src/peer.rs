@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) inbox: Vec<Bytes>,
     pub(crate) inbox_bytes: usize,
     pub(crate) gap: Option<Box<Gap>>,
+    /// How many of its SyncStatus questions wait for durability.
+    pub(crate) statuses_held: u8,
     /// Whether it sent what it may not: it is never told then that it is saved.
     pub(crate) refused: bool,
 }
@@ -103,6 +105,7 @@ impl Peer {
             inbox: Vec::new(),
             inbox_bytes: 0,
             gap: None,
+            statuses_held: 0,
             refused: false,
         }
     }

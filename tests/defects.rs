@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use support::{World, Writer};
+use support::{World, Writer, letter};
 use yroom::update::ClientId;
 use yroom::wire::awareness::{Entry, write};
 use yroom::wire::{self, Message, encode};
@@ -146,20 +146,6 @@ fn more_updates_than_any_queue_holds_arrive_in_order_and_none_is_dropped() {
     }
     assert!(!world.closed.contains_key(&a), "and its author was not closed");
     assert_eq!(world.store[&name("r")].last(), Seq(66_000));
-}
-
-/// The `clock`-th letter of client 7, after the one before.
-fn letter(clock: u64) -> Vec<u8> {
-    let mut update = vec![1, 1, 7];
-    wire::varint::write(&mut update, clock);
-    if clock == 0 {
-        update.extend([4, 1, 4, b't', b'e', b'x', b't']);
-    } else {
-        update.extend([0x84, 7]);
-        wire::varint::write(&mut update, clock - 1);
-    }
-    update.extend([1, b'x', 0]);
-    update
 }
 
 #[test]

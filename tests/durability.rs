@@ -3,7 +3,7 @@
 mod support;
 
 use std::time::Duration;
-use support::{World, Writer, frame_of, pair, updates, world};
+use support::{World, Writer, frame_of, letter, pair, updates, world};
 use yroom::wire::encode;
 use yroom::{
     Access, Config, Durability, Event, Input, Limits, Seq, StoreFault, StoreFaultKind, StoreOp,
@@ -287,4 +287,34 @@ fn a_long_log_is_compacted_and_loads_to_the_same_text() {
     world.send(conn, reader.step1());
     reader.hears(&world.take(conn));
     assert_eq!(reader.text(), writer.text());
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it is about real time")]
+fn what_waits_for_a_store_that_does_not_answer_makes_nothing_dearer() {
+    use std::time::Instant;
+    for durability in [Durability::BeforeFanout, Durability::BeforeAck] {
+        let mut world = World::new(Config { durability, ..Config::default() });
+        let (a, b) = pair(&mut world, "r");
+        world.hold_store = true;
+        let mut clock = 0;
+        let mut cost = |world: &mut World, count: u64| {
+            let began = Instant::now();
+            for _ in 0..count {
+                world.send(a, frame_of(&letter(clock)));
+                clock += 1;
+                // Somebody who only reads asks whether everything is saved.
+                world.send(b, encode::sync_status(&[7]));
+                world.take(b);
+            }
+            began.elapsed()
+        };
+        let first = cost(&mut world, 2_000);
+        cost(&mut world, 40_000);
+        let last = cost(&mut world, 2_000);
+        assert!(last < 8 * first + Duration::from_millis(200), "{first:?}, then {last:?}");
+        world.release_store();
+        let name = yroom::RoomName::new("r").expect("valid");
+        assert_eq!(world.store[&name].last(), Seq(44_000));
+    }
 }

@@ -44,7 +44,7 @@ pub(crate) struct PresenceNews {
 }
 
 /// So many unanswered SyncStatus questions are kept for a connection.
-const STATUSES_HELD: usize = 16;
+const STATUSES_HELD: u8 = 16;
 
 /// From so many updates on, one merged update is cheaper to send than each.
 const MERGE_FROM: usize = 4;
@@ -64,19 +64,23 @@ impl Room {
         }
     }
 
-    pub(super) fn hold_status(&mut self, config: &Config, gate: Seq, to: ConnId, frame: Bytes) {
+    pub(super) fn hold_status(&mut self, config: &Config, gate: Seq, slot: usize, frame: Bytes) {
         let gate = match config.durability {
             Durability::BeforeFanout | Durability::BeforeAck => gate,
             Durability::Eventual => Seq::ZERO,
         };
-        // The last question stands for those that come too quickly after it; those before it keep
-        // their places, so that under steady traffic answers go on coming.
-        let is_asked =
-            |(_, gated): &(Seq, Gated)| matches!(gated, Gated::Status(conn, _) if *conn == to);
-        if self.gated.iter().filter(|held| is_asked(held)).count() >= STATUSES_HELD
-            && let Some(last) = self.gated.iter().rposition(is_asked)
-        {
-            self.gated.remove(last);
+        let peer = &mut self.peers[slot];
+        let to = peer.conn;
+        if peer.statuses_held < STATUSES_HELD {
+            peer.statuses_held += 1;
+        } else {
+            // The last question stands for those that come too quickly after it; those before it
+            // keep their places, so that under steady traffic answers go on coming.
+            let is_asked =
+                |(_, gated): &(Seq, Gated)| matches!(gated, Gated::Status(conn, _) if *conn == to);
+            if let Some(last) = self.gated.iter().rposition(is_asked) {
+                self.gated.remove(last);
+            }
         }
         self.hold(gate, Gated::Status(to, frame));
     }
@@ -94,9 +98,9 @@ impl Room {
         peer.held_bytes() + gated + self.awareness.held_bytes(peer.conn)
     }
 
-    /// Keeps the queue in the order of its gates; what comes last is nearly always last in it.
+    /// Keeps the queue in the order of its gates. It may be long, while the store is.
     fn hold(&mut self, gate: Seq, gated: Gated) {
-        let at = self.gated.iter().rposition(|(other, _)| *other <= gate).map_or(0, |at| at + 1);
+        let at = self.gated.partition_point(|(other, _)| *other <= gate);
         self.gated.insert(at, (gate, gated));
         self.unsettled = true;
     }
@@ -104,13 +108,11 @@ impl Room {
     /// Sends what is no longer gated.
     pub(super) fn release(&mut self, cx: &mut Context<'_>) {
         let durable = self.journal.durable();
-        let count = self.gated.iter().take_while(|(gate, _)| *gate <= durable).count();
+        let count = self.gated.partition_point(|(gate, _)| *gate <= durable);
         if count == 0 {
             return;
         }
-        let mut rest = self.gated.split_off(count);
-        std::mem::swap(&mut self.gated, &mut rest);
-        let open = rest;
+        let open: Vec<(Seq, Gated)> = self.gated.drain(..count).collect();
         let updates: SmallVec<[&HeldUpdate; 8]> = open
             .iter()
             .filter_map(|(_, gated)| match gated {
@@ -132,6 +134,7 @@ impl Room {
                 Gated::Ack(conn) => acknowledge(cx, conn, gate),
                 Gated::Status(conn, frame) => {
                     if let Some(slot) = self.peers.iter().position(|peer| peer.conn == conn) {
+                        self.peers[slot].statuses_held -= 1;
                         match self.owed(cx, slot) {
                             Some(lag) => lag.status = Some(frame),
                             None => self.send(cx, slot, frame),

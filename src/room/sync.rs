@@ -296,7 +296,7 @@ impl Room {
     /// somebody else had brought before, it did not bring.
     fn sync_status(&mut self, cx: &mut Context<'_>, slot: usize, status: &[u8]) {
         let peer = &self.peers[slot];
-        let (conn, gate) = (peer.conn, self.journal.accepted());
+        let gate = self.journal.accepted();
         // What the room could not use is not saved: no answer, and the client goes on showing that.
         // A reader that has sent nothing is answered, and so learns that there are answers.
         // What is asked is a version, a number; what is longer is not answered either, as it would
@@ -304,7 +304,7 @@ impl Room {
         if peer.gap.is_some() || peer.refused || status.len() > STATUS_BYTES {
             return;
         }
-        self.hold_status(cx.config, gate, conn, encode::sync_status(status));
+        self.hold_status(cx.config, gate, slot, encode::sync_status(status));
     }
 
     /// What a peer may be shown: in the default durability, what is durable.

@@ -258,3 +258,17 @@ pub fn pair(world: &mut World, room: &str) -> (ConnId, ConnId) {
     }
     (a, b)
 }
+
+/// The `clock`-th letter of client 7, after the one before.
+pub fn letter(clock: u64) -> Vec<u8> {
+    let mut update = vec![1, 1, 7];
+    wire::varint::write(&mut update, clock);
+    if clock == 0 {
+        update.extend([4, 1, 4, b't', b'e', b'x', b't']);
+    } else {
+        update.extend([0x84, 7]);
+        wire::varint::write(&mut update, clock - 1);
+    }
+    update.extend([1, b'x', 0]);
+    update
+}

@@ -8,8 +8,8 @@ use support::{World, Writer, frame_of, pair, updates, world};
 use yroom::update::ClientId;
 use yroom::wire::{Message, encode, messages};
 use yroom::{
-    Absent, ApplicationOp, Config, Durability, Event, Input, NotApplied, Reject, RoomId, RoomName,
-    RoomPhase, StoreFault, StoreFaultKind, StoreOp, Told,
+    Absent, ApplicationOp, Config, Durability, Event, FaultKind, Input, NotApplied, Reject, RoomId,
+    RoomName, RoomPhase, StoreFault, StoreFaultKind, StoreOp, Told,
 };
 
 fn name(name: &str) -> RoomName {
@@ -439,8 +439,40 @@ fn the_application_does_not_take_a_peers_presence_id() {
     world.send(a, own);
     let taken = world.hub.set_presence(world.now, room, ClientId(5), Some("{}"));
     assert_eq!(taken, Err(NotApplied::IdTaken));
-    let odd = world.hub.set_presence(world.now, room, ClientId(6), Some("{"));
-    assert!(matches!(odd, Err(NotApplied::Invalid(_))), "{odd:?}");
+    // Taking back what is not its own changes nothing.
+    world.take(a);
+    assert_eq!(world.hub.set_presence(world.now, room, ClientId(5), None), Ok(()));
+    world.drain();
+    assert_eq!(presence(&world.take(a)), []);
+}
+
+#[test]
+fn a_presence_of_the_applications_that_cannot_be_shown_is_refused_with_its_reason() {
+    let mut world = world();
+    let (a, _b) = pair(&mut world, "r");
+    let room = hold(&mut world, "r");
+    let bot = ClientId(6);
+    let large = format!("\"{}\"", "x".repeat(16 << 10));
+    let deep = "[".repeat(65) + &"]".repeat(65);
+    for (state, kind) in
+        [("{", FaultKind::Malformed), (&large, FaultKind::Limit), (&deep, FaultKind::Limit)]
+    {
+        match world.hub.set_presence(world.now, room, bot, Some(state)) {
+            Err(NotApplied::Invalid(fault)) => assert_eq!(fault.kind, kind, "{fault}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // What was never announced is taken back, also in JSON's words, as often as one likes.
+    for nothing in [None, Some("null"), Some(" null ")] {
+        assert_eq!(world.hub.set_presence(world.now, room, bot, nothing), Ok(()));
+    }
+    world.drain();
+    assert_eq!(presence(&world.take(a)), []);
+    assert_eq!(world.hub.set_presence(world.now, room, bot, Some("1")), Ok(()));
+    assert_eq!(world.hub.set_presence(world.now, room, bot, Some("null")), Ok(()));
+    world.pass(Duration::from_secs(60));
+    let last = presence(&world.take(a)).pop().expect("its leaving");
+    assert_eq!((last.0, last.2.as_str()), (6, "null"));
 }
 
 #[test]

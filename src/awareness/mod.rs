@@ -498,6 +498,23 @@ fn fits(json: &str, limits: &Limits) -> bool {
         && json::check(json.as_bytes(), json::MAX_DEPTH).is_ok()
 }
 
+/// Whether a state would be shown; why not, for somebody who is told, as peers are not.
+pub(crate) fn check_state(json: &str, limits: &Limits) -> Result<(), Fault> {
+    let limit = limits.awareness_state_bytes;
+    if json.len() > limit {
+        let reason =
+            format!("a presence state of {} bytes is over the limit of {limit}", json.len());
+        return Err(Fault::new(FaultKind::Limit, reason));
+    }
+    json::check(json.as_bytes(), json::MAX_DEPTH).map_err(|(_, why)| match why {
+        NotJson::Syntax(_) => Fault::new(FaultKind::Malformed, "the presence state is no JSON"),
+        NotJson::TooDeep => {
+            let reason = format!("the presence state nests over {} deep", json::MAX_DEPTH);
+            Fault::new(FaultKind::Limit, reason)
+        }
+    })
+}
+
 /// A state as everybody is shown it.
 fn shown(json: &str, stamp: Option<&Stamp>) -> Bytes {
     match stamp.and_then(|stamp| stamp.put_into(json)) {

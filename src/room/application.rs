@@ -2,7 +2,7 @@
 
 use super::fan_out::HeldUpdate;
 use super::{Context, Phase, Room};
-use crate::awareness::Speaker;
+use crate::awareness::{Speaker, check_state, is_gone};
 use crate::config::Presence;
 use crate::document::Verdict;
 use crate::error::{self, CloseCode, NotApplied, StoreFault, StoreFaultKind};
@@ -156,16 +156,16 @@ impl Room {
         if !self.is_served() {
             return Err(NotApplied::NotLive);
         }
-        self.announce(cx, client, json.unwrap_or(GONE))?;
-        match json {
-            Some(json) => {
-                let announced = Announced { json: json.to_owned(), at: cx.now };
-                self.own.presence.insert(client, announced);
+        let Some(json) = json.filter(|json| !is_gone(json)) else {
+            // What was never announced, or is somebody else's by now, need not be taken back.
+            if self.own.presence.remove(&client).is_some() {
+                let _taken_over = self.announce(cx, client, GONE);
             }
-            None => {
-                self.own.presence.remove(&client);
-            }
-        }
+            return Ok(());
+        };
+        check_state(json, &cx.config.limits).map_err(NotApplied::Invalid)?;
+        self.announce(cx, client, json)?;
+        self.own.presence.insert(client, Announced { json: json.to_owned(), at: cx.now });
         Ok(())
     }
 

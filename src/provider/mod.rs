@@ -119,8 +119,10 @@ pub fn is_presence(state: &str) -> bool {
 }
 
 impl Provider {
-    /// Watches `doc`; fails if a transaction has it at this moment. `notify` is called after each edit, from within its transaction, so that it
-    /// must not touch the document; on it, the driver says [`Input::Edited`].
+    /// Watches `doc`; fails if a transaction has it at this moment.
+    ///
+    /// `notify` is called after each edit, from within its transaction, so that it must not touch the
+    /// document; on it, the driver says [`Input::Edited`].
     pub fn new(
         config: Config,
         doc: &yrs::Doc,

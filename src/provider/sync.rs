@@ -367,7 +367,8 @@ impl Provider {
             nudge_at(link, self.config.silence),
             self.config.resync.map(|every| link.asked_at + every),
             link.gap.and_then(|gap| gap.ask_at),
-            link.push_at,
+            // While the document is in use, its own deadline stands for that.
+            link.push_at.filter(|_| self.document_at.is_none()),
             self.presence.renewal_due(self.config.presence_renewal),
             confirmation,
         ]

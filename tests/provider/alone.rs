@@ -131,6 +131,28 @@ fn close_codes_from_4400_to_4499_are_the_end_and_others_are_not() {
 }
 
 #[test]
+fn whoever_has_the_document_keeps_nobody_busy_with_waiting() {
+    let mut scene = Scene::new(Doc::new());
+    // It never asks what there is here, so it is told unasked after a while.
+    scene.hear(encode::sync_step2(&[0, 0]));
+    scene.sent.clear();
+    let doc = scene.doc.clone();
+    let txn = doc.transact_mut();
+    let mut calls = 0;
+    let end = scene.now + 4 * SECOND;
+    while let Some(at) = scene.provider.poll_timeout().filter(|at| *at <= end) {
+        scene.now = scene.now.max(at);
+        scene.provider.handle_timeout(scene.now);
+        calls += 1;
+        assert!(calls < 1_000, "at {} again and again", scene.now);
+    }
+    assert!(calls > 100, "it is looked at now and then");
+    drop(txn);
+    scene.pass(SECOND);
+    assert_eq!(scene.kinds(), [[0, 2]]);
+}
+
+#[test]
 fn a_silent_server_is_asked_first_and_given_up_then() {
     let mut scene = Scene::new(Doc::new());
     scene.sync();

@@ -223,7 +223,7 @@ pub struct Limits {
     /// are integrated as they come. Default: 512 KiB, which takes 20 s at 26 kB/s: y-websocket
     /// gives up after 30 s without a whole frame.
     pub slice_bytes: usize,
-    /// How long a lagging peer may make no progress; then close 1013. Default: 30 s.
+    /// How long a peer may take nothing of what waits for it; then close 1013. Default: 30 s.
     pub lagging_for: Duration,
     /// One awareness state's JSON, in bytes, as its client sends it; a larger one is ignored. A stamp
     /// ([`Identity`]) comes on top of it. Default: 16 KiB.

@@ -217,7 +217,8 @@ impl Hub {
     }
 
     /// Ends service: refuses newcomers, closes all connections with 1012 and makes durable what they
-    /// sent until they are gone. Over when [`is_drained`](Self::is_drained).
+    /// sent until they are gone, which [`Input::Closed`] says. Over when
+    /// [`is_drained`](Self::is_drained).
     pub fn shutdown(&mut self, now: Timestamp) {
         self.advance(now);
         self.shutting_down = true;

@@ -183,6 +183,9 @@ pub enum Output {
         frame: Bytes,
     },
     /// Close the connection after what was sent before. No more is sent to it.
+    ///
+    /// Answered by [`Input::Closed`] when it has ended. After [`Hub::shutdown`](crate::Hub::shutdown)
+    /// its room waits for that; otherwise it is forgotten already.
     Close {
         /// Which.
         conn: ConnId,

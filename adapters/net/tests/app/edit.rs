@@ -2,7 +2,7 @@
 
 use crate::stores::Told;
 use crate::support::{Got, PATIENCE, Peer, STEP1, frame, typing};
-use crate::{eventually, name, payload, push, suite, text, wait};
+use crate::{eventually, name, payload, push, text, wait};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;

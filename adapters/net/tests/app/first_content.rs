@@ -2,7 +2,7 @@
 
 use crate::stores::{Appends, Told};
 use crate::support::{PATIENCE, Peer, STEP1};
-use crate::{eventually, name, payload, push, suite, text, wait};
+use crate::{eventually, name, payload, push, text, wait};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;

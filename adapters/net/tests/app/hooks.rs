@@ -2,7 +2,7 @@
 
 use crate::stores::Told;
 use crate::support::{BINARY, CLOSE, PATIENCE, Peer, contains, frame, typing, varint};
-use crate::{eventually, name, suite, text, wait};
+use crate::{eventually, name, text, wait};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::thread;

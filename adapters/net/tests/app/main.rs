@@ -2,6 +2,11 @@
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![cfg(feature = "app")]
 
+// Before those who use its macro.
+#[macro_use]
+#[path = "../support/suite.rs"]
+mod suite;
+
 mod edit;
 mod first_content;
 mod hooks;
@@ -11,64 +16,14 @@ mod stores;
 #[allow(dead_code, reason = "the tests of sockets need more of it")]
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/wait.rs"]
+mod wait;
 
-use std::future::Future;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
-use support::PATIENCE;
+pub(crate) use support::eventually;
+pub(crate) use wait::wait;
+
 use yroom::RoomName;
 use yroom_net::app::edit_bytes;
-
-/// Each test on each runtime.
-macro_rules! suite {
-    ($runtime:ident, $feature:literal, $type:ident: $($test:ident)*) => {
-        #[cfg(feature = $feature)]
-        mod $runtime {
-            $(
-                #[test]
-                fn $test() {
-                    super::$test::<yroom_net::runtime::$type>();
-                }
-            )*
-        }
-    };
-    ($($test:ident)*) => {
-        $crate::suite!(tokio, "tokio", Tokio: $($test)*);
-        $crate::suite!(smol, "smol", Smol: $($test)*);
-        $crate::suite!(async_std, "async-std", AsyncStd: $($test)*);
-    };
-}
-pub(crate) use suite;
-
-/// Waits for a future on this thread, with no runtime at all.
-pub(crate) fn wait<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = std::pin::pin!(future);
-    let end = Instant::now() + 3 * PATIENCE;
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return output;
-        }
-        assert!(Instant::now() < end, "it takes too long");
-        thread::park_timeout(PATIENCE);
-    }
-}
-
-pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < until, "it did not come about");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
 
 pub(crate) fn name(name: &str) -> RoomName {
     RoomName::new(name).unwrap()

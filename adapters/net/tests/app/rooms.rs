@@ -2,11 +2,11 @@
 
 use crate::stores::{Appends, Told};
 use crate::support::{Got, Peer, contains, typing};
-use crate::{eventually, name, suite, text, wait};
+use crate::{eventually, name, text, wait};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use yroom::{CloseCode, Config, Event, Limits, NotApplied, RoomPhase};
+use yroom::{Access, CloseCode, Config, Event, Limits, NotApplied, RoomPhase};
 use yroom_net::app::{News, RoomError};
 use yroom_net::store::{MemoryStore, Transient};
 use yroom_net::{Running, Runtime, Server};
@@ -22,6 +22,7 @@ suite! {
     a_room_is_not_copied_over_another
     a_deleted_room_is_gone_and_a_new_one_may_come
     peers_are_listed_told_and_closed
+    a_peer_loses_its_rights_while_it_is_there_and_gets_them_back
     a_bot_is_seen_while_the_room_is_held
     a_transient_room_leaves_nothing
     what_happens_is_told_in_order
@@ -46,6 +47,7 @@ fn a_room_is_kept_until_its_last_handle_is_dropped<R: Runtime>() {
     let names: Vec<&str> = listed.iter().map(|room| room.name.as_str()).collect();
     assert_eq!(names, ["kept", "other"]);
     assert!(listed.iter().all(|room| room.phase == RoomPhase::Live && room.peers == 0));
+    assert_eq!((room.name().as_str(), other.name().as_str()), ("kept", "other"));
     let again = room.clone();
     drop((room, other));
     eventually(|| wait(rooms.list()).unwrap().len() == 1);
@@ -247,6 +249,28 @@ fn peers_are_listed_told_and_closed<R: Runtime>() {
     wait(room.close(CloseCode(4400), "all of you")).unwrap();
     assert_eq!(bob.wait_for_close(), (4400, "all of you".to_owned()));
     assert_eq!(wait(room.info()).unwrap().phase, RoomPhase::Live, "it is held");
+}
+
+fn a_peer_loses_its_rights_while_it_is_there_and_gets_them_back<R: Runtime>() {
+    let server = start::<R>(&Told::default());
+    let room = wait(server.rooms().get(&name("room"))).unwrap();
+    let (mut ann, _) = Peer::join(server.local_addr(), "room");
+    let (mut bob, _) = Peer::join(server.local_addr(), "room");
+    let first = wait(room.peers()).unwrap().remove(0);
+    assert_eq!(first.room(), room.name());
+    wait(first.set_access(Access::READ_ONLY)).unwrap();
+    ann.update(&typing(1, 0, "lost"));
+    bob.update(&typing(2, 0, "for a reader"));
+    ann.wait_for_content("for a reader");
+    wait(first.set_access(Access::FULL)).unwrap();
+    ann.update(&typing(3, 0, "heard again"));
+    bob.wait_for_content("heard again");
+    let all = text(&wait(room.snapshot()).unwrap());
+    assert!(all.contains("heard again") && !all.contains("lost"), "{all}");
+    let gone = Access { expires_at: Some(yroom::Timestamp::ZERO), ..Access::FULL };
+    wait(first.set_access(gone)).unwrap();
+    assert_eq!(ann.wait_for_close().0, 4401);
+    wait(first.set_access(Access::FULL)).expect("of one that is gone it changes nothing");
 }
 
 fn a_bot_is_seen_while_the_room_is_held<R: Runtime>() {

@@ -2,11 +2,14 @@
 
 #![allow(dead_code, reason = "shared by several test programs, each using a part")]
 
-use std::future::Future;
+#[path = "wait.rs"]
+mod wait;
+
+pub(crate) use wait::wait;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 use yroom::Config;
 use yroom_net::client::{Client, Options, Session};
@@ -16,26 +19,6 @@ use yrs::{Doc, GetString, Text, Transact};
 
 /// How long a test waits for what has to come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits for a future on this thread, with no runtime at all.
-pub(crate) fn wait<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = std::pin::pin!(future);
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return output;
-        }
-        assert!(Instant::now() < end, "it takes too long");
-        thread::park_timeout(PATIENCE);
-    }
-}
 
 pub(crate) fn wait_for(what: &str, done: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;

@@ -229,12 +229,19 @@ fn is(file: &str, extension: &str) -> bool {
     Path::new(file).extension().is_some_and(|found| found == extension)
 }
 
+/// Whether there is a test of that name; in Rust, one that says it is a test, or that a suite lists.
 fn has_test(file: &str, source: &str, name: &str) -> bool {
-    if is(file, "rs") {
-        source.contains(&format!("fn {name}(")) || source.contains(&format!("fn {name}<"))
-    } else {
-        source.contains(name)
+    if is(file, "js") {
+        return source.contains(name);
     }
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let is_it = |line: &&str| line.starts_with(&format!("fn {name}("));
+    let plain = lines.iter().position(is_it).is_some_and(|at| {
+        let mut attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+        attributes.any(|attribute| *attribute == "#[test]")
+    });
+    let generic = lines.iter().any(|line| line.starts_with(&format!("fn {name}<R: Runtime>(")));
+    plain || (generic && lines.contains(&"suite! {") && lines.contains(&name))
 }
 
 /// What is linked to by `[…](…)`.

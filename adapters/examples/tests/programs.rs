@@ -37,6 +37,7 @@ fn in_axum_rooms_are_kept_and_only_writers_write() {
     let stranger = Client::new(&url(&program, "guessed"));
     let reason = "HTTP 401: who are you?".to_owned();
     assert_eq!(stranger.stopped(), StopReason::Unreachable { reason });
+    program.ends_with_ctrl_c();
 }
 
 #[test]
@@ -127,6 +128,13 @@ impl Program {
         self.rest.read_to_string(&mut told).unwrap();
         assert!(self.child.wait().unwrap().success(), "{told}");
         told
+    }
+
+    /// Ends as in a terminal; the program says by its status whether everything is stored.
+    fn ends_with_ctrl_c(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
     }
 
     fn kill(&mut self) {

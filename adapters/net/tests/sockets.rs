@@ -49,6 +49,7 @@ suite! {
     a_peer_that_vanishes_is_noticed
     a_store_that_panics_ends_its_shard_and_is_told
     a_server_is_stopped_from_elsewhere
+    a_server_that_is_dropped_ends_in_order
     who_may_only_read_changes_nothing_and_who_may_nothing_gets_an_answer
 }
 
@@ -621,6 +622,22 @@ fn a_server_is_stopped_from_elsewhere<R: Runtime>() {
     assert_eq!(ann.wait_for_close().0, 1012);
     assert!(server.join().is_clean());
     elsewhere.join().unwrap();
+}
+
+fn a_server_that_is_dropped_ends_in_order<R: Runtime>() {
+    let store = MemoryStore::new();
+    let server = Server::<R>::new(Config::default())
+        .store(Arc::new(store.clone()))
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let addr = server.local_addr();
+    let (mut ann, _) = Peer::join(addr, "room");
+    ann.update(&typing(1, 0, "the last words"));
+    let watching = thread::spawn(move || ann.wait_for_close().0);
+    drop(server);
+    assert!(!store.get(&RoomName::new("room").unwrap()).is_absent(), "stored when it is gone");
+    assert_eq!(watching.join().unwrap(), 1012);
+    assert!(TcpStream::connect(addr).is_err(), "it still listens");
 }
 
 fn who_may_only_read_changes_nothing_and_who_may_nothing_gets_an_answer<R: Runtime>() {

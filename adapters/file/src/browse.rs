@@ -25,8 +25,7 @@ impl Browse for FileStore {
     }
 
     fn examine(&mut self, room: &RoomName) -> Result<Examined, StoreFault> {
-        let path = self.dir().join(name::path_of(room));
-        let content = file::read(&path, room)?.ok_or_else(|| corrupt("nothing is stored"))?;
+        let content = self.content(room)?.ok_or_else(|| corrupt("nothing is stored"))?;
         let remnant = content
             .torn
             .map(|torn| format!("the last {} bytes are an unfinished write", torn.len()));

@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use yroom::{Batch, RoomName, Seq, StoreFault, Stored};
-use yroom_net::store::{Stamp, rules};
+use yroom_net::store::{Compression, Stamp, rules};
 
 /// Where a room's file stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +36,11 @@ pub(crate) struct Content {
 }
 
 /// Reads the file at `path`; `None` if it holds nothing, not even damage.
-pub(crate) fn read(path: &Path, room: &RoomName) -> Result<Option<Content>, StoreFault> {
+pub(crate) fn read(
+    path: &Path,
+    room: &RoomName,
+    compression: &Compression,
+) -> Result<Option<Content>, StoreFault> {
     let bytes: Bytes = match fs::read(path) {
         Ok(bytes) => bytes.into(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -45,11 +49,11 @@ pub(crate) fn read(path: &Path, room: &RoomName) -> Result<Option<Content>, Stor
     match format::read_header(&bytes, room) {
         Header::Torn => Ok(None),
         Header::Damaged(what) => Err(corrupt(what)),
-        Header::Sound(salt, start) => Ok(Some(replay(&bytes, salt, start))),
+        Header::Sound(salt, start) => Ok(Some(replay(&bytes, salt, start, compression))),
     }
 }
 
-fn replay(bytes: &Bytes, salt: u32, start: usize) -> Content {
+fn replay(bytes: &Bytes, salt: u32, start: usize, compression: &Compression) -> Content {
     let standing = Standing { salt, len: start as u64, snapshot_upto: Seq::ZERO, last: Seq::ZERO };
     let mut content = Content {
         stored: Stored::default(),
@@ -64,7 +68,7 @@ fn replay(bytes: &Bytes, salt: u32, start: usize) -> Content {
     loop {
         match format::next(bytes, salt, at) {
             Next::Record(record, end) => {
-                if let Err(damage) = content.apply(bytes, record) {
+                if let Err(damage) = content.apply(bytes, record, compression) {
                     content.damage = Some(damage);
                     break;
                 }
@@ -93,9 +97,16 @@ impl Content {
         self.stamps.last().map(|stamp| stamp.at_ms).or(self.snapshot_ms)
     }
 
-    fn apply(&mut self, bytes: &Bytes, record: Record<'_>) -> Result<(), String> {
+    fn apply(
+        &mut self,
+        bytes: &Bytes,
+        record: Record<'_>,
+        compression: &Compression,
+    ) -> Result<(), String> {
         let Record { kind, place, at_ms, metadata, data } = record;
-        let data = bytes.slice_ref(data);
+        let data = compression
+            .unpack(bytes.slice_ref(data))
+            .map_err(|why| format!("the record at {place}: {why}"))?;
         let stored = &mut self.stored;
         match kind {
             Kind::Snapshot if self.records > 0 => {
@@ -168,9 +179,14 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 /// A batch record's bytes.
-pub(crate) fn batch_record(salt: u32, batch: &Batch, stamp: &Stamp) -> Vec<u8> {
+pub(crate) fn batch_record(
+    salt: u32,
+    batch: &Batch,
+    stamp: &Stamp,
+    compression: &Compression,
+) -> Vec<u8> {
     let Stamp { at_ms, metadata } = stamp;
-    let (place, data) = (batch.first().0, &batch.framed()[..]);
+    let (place, data) = (batch.first().0, &*compression.pack(batch.framed()));
     let record = Record { kind: Kind::Batch, place, at_ms: *at_ms, metadata, data };
     let mut bytes = Vec::with_capacity(RECORD_HEADER + metadata.len() + data.len());
     bytes.extend(format::record_header(salt, &record));
@@ -186,9 +202,10 @@ pub(crate) fn replace(
     path: &Path,
     room: &RoomName,
     content: &Content,
+    compression: &Compression,
 ) -> Result<(File, Standing), StoreFault> {
     let temporary = path.with_extension("new");
-    let written = write_whole(&temporary, room, content);
+    let written = write_whole(&temporary, room, content, compression);
     let (file, standing) = written.map_err(|error| {
         let _ = fs::remove_file(&temporary);
         not_done(&error)
@@ -199,13 +216,19 @@ pub(crate) fn replace(
     Ok((file, standing))
 }
 
-fn write_whole(path: &Path, room: &RoomName, content: &Content) -> io::Result<(File, Standing)> {
+fn write_whole(
+    path: &Path,
+    room: &RoomName,
+    content: &Content,
+    compression: &Compression,
+) -> io::Result<(File, Standing)> {
     let Content { stored, stamps, snapshot_ms, .. } = content;
     let (salt, header) = format::header(room);
     let mut out = BufWriter::new(create(path)?);
     out.write_all(&header)?;
     let mut len = header.len() as u64;
-    if let Some(data) = &stored.snapshot {
+    if let Some(snapshot) = &stored.snapshot {
+        let data = &*compression.pack(snapshot);
         let (place, at_ms) = (stored.snapshot_upto.0, snapshot_ms.unwrap_or(0));
         let record = Record { kind: Kind::Snapshot, place, at_ms, metadata: &[], data };
         out.write_all(&format::record_header(salt, &record))?;
@@ -213,7 +236,7 @@ fn write_whole(path: &Path, room: &RoomName, content: &Content) -> io::Result<(F
         len += (RECORD_HEADER + data.len()) as u64;
     }
     for (batch, stamp) in stored.log.iter().zip(stamps) {
-        let record = batch_record(salt, batch, stamp);
+        let record = batch_record(salt, batch, stamp, compression);
         out.write_all(&record)?;
         len += record.len() as u64;
     }

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use yroom::{Append, Batch, RoomName, Seq, StoreFault, StoreFaultKind, Stored};
-use yroom_net::store::{BlockingStore, DirLock, Metadata, Stamp, ago, now_ms, rules};
+use yroom_net::store::{BlockingStore, Compression, DirLock, Metadata, Stamp, ago, now_ms, rules};
 
 /// What the format file says.
 const FORMAT: &str = "yroom files 1\n";
@@ -26,6 +26,7 @@ pub struct FileStore {
     suspect: BTreeSet<RoomName>,
     on_repair: Box<dyn FnMut(&str) + Send>,
     metadata: Metadata,
+    compression: Compression,
     _lock: DirLock,
 }
 
@@ -87,6 +88,7 @@ impl FileStore {
             suspect: BTreeSet::new(),
             on_repair: Box::new(|_| {}),
             metadata: Metadata::none(),
+            compression: Compression::none(),
             _lock: lock,
         })
     }
@@ -114,6 +116,18 @@ impl FileStore {
         self
     }
 
+    /// How records are compressed. Those that are there already stay as they are, and readable.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// A room's file, read.
+    pub(crate) fn content(&self, room: &RoomName) -> Result<Option<Content>, StoreFault> {
+        file::read(&self.path(room), room, &self.compression)
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -125,7 +139,7 @@ impl FileStore {
     /// Reads a room's file; damage is a fault, a torn end is only reported.
     fn read(&mut self, room: &RoomName) -> Result<Option<Content>, StoreFault> {
         let path = self.path(room);
-        let Some(content) = file::read(&path, room)? else { return Ok(None) };
+        let Some(content) = self.content(room)? else { return Ok(None) };
         if let Some(damage) = &content.damage {
             return Err(corrupt(format!("{}: {damage}", path.display())));
         }
@@ -200,7 +214,7 @@ impl FileStore {
         }
         let batch = joined(&pending.run)?;
         let stamp = self.metadata.stamp(name, &batch, now);
-        bytes.extend(file::batch_record(pending.after.salt, &batch, &stamp));
+        bytes.extend(file::batch_record(pending.after.salt, &batch, &stamp, &self.compression));
         let at = pending.after.len;
         pending.after.len += bytes.len() as u64;
         write_at(file, at, &bytes).map_err(|error| not_done(&error))
@@ -259,7 +273,7 @@ impl FileStore {
         if content.standing.len > 0 {
             file::open(&path, Some(&content.standing))?;
         }
-        let replaced = file::replace(&path, room, content);
+        let replaced = file::replace(&path, room, content, &self.compression);
         if let Err(fault) = &replaced
             && fault.kind == StoreFaultKind::Unknown
         {

@@ -2,7 +2,8 @@
 
 use crate::error::fault;
 use crate::row::room_crc;
-use crate::store::{Sound, SqliteStore, corrupt, find_id, read_sound};
+use crate::store::SqliteStore;
+use crate::tables::{Sound, corrupt, find_id};
 use rusqlite::Connection;
 use yroom::{Append, RoomName, StoreFault};
 use yroom_net::store::{Browse, Examined, Listed, Stamp, Survey};
@@ -14,14 +15,11 @@ impl Browse for SqliteStore {
     }
 
     fn examine(&mut self, room: &RoomName) -> Result<Examined, StoreFault> {
-        let db = self.db()?;
-        let id = find_id(db, room)?.ok_or_else(|| corrupt("nothing is stored"))?;
-        let sound = read_sound(db, id).map_err(|error| fault(&error))?;
-        let Sound { stored, stamps, snapshot_ms, damage } = sound;
-        let batches = stored.log.iter().map(|batch| batch.framed().len());
-        let snapshot = stored.snapshot.as_ref().map(bytes::Bytes::len);
-        let rows = (batches.len() + usize::from(snapshot.is_some())) as u64;
-        let bytes = (batches.sum::<usize>() + snapshot.unwrap_or(0)) as u64;
+        let tables = self.tables()?;
+        let id = find_id(tables.db, room)?.ok_or_else(|| corrupt("nothing is stored"))?;
+        let sound = tables.read_sound(id).map_err(|error| fault(&error))?;
+        let Sound { stored, stamps, snapshot_ms, bytes, damage } = sound;
+        let rows = (stored.log.len() + usize::from(stored.snapshot.is_some())) as u64;
         Ok(Examined { stored, stamps, snapshot_ms, rows, bytes, damage, remnant: None })
     }
 

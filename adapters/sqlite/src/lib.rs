@@ -24,6 +24,7 @@ mod error;
 mod row;
 mod schema;
 mod store;
+mod tables;
 
 pub use error::OpenError;
 pub use store::SqliteStore;

@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 use yroom::{Batch, RoomName, Seq, StoreFault, StoreFaultKind};
-use yroom_net::store::Stamp;
+use yroom_net::store::{Compression, Stamp};
 
 /// What of a batch stands beside its bytes.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ impl LogRow {
     pub(crate) fn read(
         room: i64,
         row: &Row<'_>,
+        compression: &Compression,
     ) -> rusqlite::Result<Result<(Self, Batch), String>> {
         let stamp = Stamp { at_ms: row.get(2)?, metadata: row.get::<_, Vec<u8>>(3)?.into() };
         let it = Self { room, first: row.get(0)?, count: row.get(1)?, stamp };
@@ -44,7 +45,11 @@ impl LogRow {
             return Ok(Err(format!("the log row at {} has a wrong checksum", it.first)));
         }
         let (first, count) = (it.first, it.count);
-        Ok(Batch::from_framed(Seq(first.unsigned_abs()), data.into())
+        let framed = match compression.unpack(data.into()) {
+            Ok(framed) => framed,
+            Err(why) => return Ok(Err(format!("the log row at {first}: {why}"))),
+        };
+        Ok(Batch::from_framed(Seq(first.unsigned_abs()), framed)
             .filter(|batch| i64::try_from(batch.count()) == Ok(count))
             .map(|batch| (it, batch))
             .ok_or_else(|| format!("the log row at {first} is not {count} updates")))

@@ -5,6 +5,7 @@
 //! on a thread of their own by [`Threaded`], which makes one commit of what many rooms have waiting.
 
 mod browse;
+mod compress;
 pub mod conformance;
 mod lock;
 mod memory;
@@ -15,6 +16,7 @@ mod threaded;
 mod transient;
 
 pub use browse::{Browse, Entry, Examined, Listed, RoomReport, Summary, Survey, check};
+pub use compress::Compression;
 pub use lock::{DirLock, LockError};
 pub use memory::MemoryStore;
 pub use reply::{Inbox, Reply};

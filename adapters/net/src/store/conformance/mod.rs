@@ -17,13 +17,16 @@
 //! # }
 //! ```
 //!
-//! [`run_history`] is for what stands beside the updates, in stores that can be gone through.
+//! [`run_history`] is for what stands beside the updates, in stores that can be gone through;
+//! [`run_compression`] for stores that compress.
 //! [`write_script`] and [`check_script`] are for crashes, which only a process of its own can have.
 
+mod compression;
 mod history;
 mod probe;
 mod script;
 
+pub use compression::run as run_compression;
 pub use history::run as run_history;
 pub use script::{COMMITS, check_script, write_script};
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use yroom::RoomName;
 use yroom_file::FileStore;
-use yroom_net::store::{BlockingStore, Browse};
+use yroom_net::store::{BlockingStore, Browse, Compression};
 use yroom_sqlite::SqliteStore;
 
 #[derive(Debug, Subcommand)]
@@ -48,14 +48,22 @@ impl<S: BlockingStore + Browse> ToolStore for S {}
 
 /// Opens the store that is in `dir`, of whatever kind.
 pub(crate) fn open_existing(dir: &Path) -> Result<Box<dyn ToolStore>, String> {
+    open_in(dir, Compression::none())
+}
+
+/// What is written is compressed like that; what is read may be compressed in any known way.
+fn open_in(dir: &Path, compression: Compression) -> Result<Box<dyn ToolStore>, String> {
     if dir.join(FileStore::FORMAT_FILE).exists() {
         return match FileStore::open_existing(dir) {
-            Ok(store) => Ok(Box::new(store.on_repair(|what| eprintln!("yroom: {what}")))),
+            Ok(store) => {
+                let store = store.compression(compression);
+                Ok(Box::new(store.on_repair(|what| eprintln!("yroom: {what}"))))
+            }
             Err(error) => Err(error.to_string()),
         };
     }
     match SqliteStore::open_existing(dir) {
-        Ok(store) => Ok(Box::new(store)),
+        Ok(store) => Ok(Box::new(store.compression(compression))),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -65,15 +73,15 @@ pub(crate) fn open_or_make(options: &Options) -> Result<Box<dyn ToolStore>, Stri
     let dir = &options.data_dir;
     let known = [FileStore::FORMAT_FILE, SqliteStore::FILE_NAME];
     if known.iter().any(|file| dir.join(file).exists()) {
-        return open_existing(dir);
+        return open_in(dir, options.keeping.compression());
     }
     match options.store {
         StoreKind::Sqlite => match SqliteStore::open(dir) {
-            Ok(store) => Ok(Box::new(store)),
+            Ok(store) => Ok(Box::new(store.compression(options.keeping.compression()))),
             Err(error) => Err(error.to_string()),
         },
         StoreKind::File => match FileStore::open(dir) {
-            Ok(store) => Ok(Box::new(store)),
+            Ok(store) => Ok(Box::new(store.compression(options.keeping.compression()))),
             Err(error) => Err(error.to_string()),
         },
         StoreKind::Memory => Err("what is brought into memory is gone at once".to_owned()),

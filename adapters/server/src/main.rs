@@ -114,11 +114,13 @@ fn open_store(options: &Options) -> Result<Arc<dyn Store>, String> {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
         StoreKind::Sqlite => {
             unless(FileStore::FORMAT_FILE, "file")?;
-            on_thread(SqliteStore::open(dir).map_err(|error| error.to_string())?)
+            let store = SqliteStore::open(dir).map_err(|error| error.to_string())?;
+            on_thread(store.compression(options.keeping.compression()))
         }
         StoreKind::File => {
             unless(SqliteStore::FILE_NAME, "sqlite")?;
             let store = FileStore::open(dir).map_err(|error| error.to_string())?;
+            let store = store.compression(options.keeping.compression());
             on_thread(store.on_repair(|what| eprintln!("yroom: {what}")))
         }
     }

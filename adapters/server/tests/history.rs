@@ -246,3 +246,37 @@ fn what_is_older_than_an_age_is_folded_and_what_is_younger_stays() {
         }
     }
 }
+
+#[test]
+fn what_is_compressed_is_served_checked_listed_and_written_out_like_the_rest() {
+    for store in ["sqlite", "file"] {
+        let dir = TempDir::new().expect("a directory");
+        let mut rows = some_rows();
+        let long = "a line that comes again and again\n".repeat(300);
+        rows.push((typing(1, 9, &long), b"long".to_vec(), 1_600_000_180.0));
+        seed(&dir.path().join("in.db"), &rows, None);
+        let bytes = |data: &str| -> u64 {
+            let list = yroom(dir.path(), &["list", "--data-dir", data]);
+            list.split('\t').nth(2).expect("bytes").parse().expect("a number")
+        };
+        let import = ["import", "in.db", "--store", store];
+        yroom(dir.path(), &import);
+        yroom(dir.path(), &[&import[..], &["--data-dir", "packed", "--compress", "lz4"]].concat());
+        assert!(bytes("yroom-data") > 10_000, "{store}");
+        assert!(bytes("packed") < 2_000, "{store}: {}", bytes("packed"));
+        // Rows of before and of after, in both directions.
+        let compressed = ["--store", store, "--keep-history", "--compress", "lz4"];
+        serve(dir.path(), &compressed, 2, 2);
+        serve(dir.path(), &[&compressed[..3], &["--data-dir", "packed"]].concat(), 2, 2);
+        for data in ["yroom-data", "packed"] {
+            let check = yroom(dir.path(), &["check", data]);
+            assert!(check.starts_with("1 rooms, 0 damaged; 6 rows"), "{store}, {data}: {check}");
+            let args = ["export", "notes", "--format", "sqlite", "--data-dir", data];
+            let out = format!("{data}.db");
+            yroom(dir.path(), &[&args[..], &["--output", &out]].concat());
+            let found = self::rows(&dir.path().join(&out));
+            assert_eq!(found.len(), 6);
+            assert_eq!(found[..4], rows[..], "{store}, {data}");
+        }
+    }
+}

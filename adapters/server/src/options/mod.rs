@@ -4,6 +4,7 @@ mod auth;
 mod history;
 mod limits;
 mod network;
+mod store;
 pub(crate) mod units;
 
 use crate::commands::Command;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+use store::StoreOptions;
 use yroom::{Config, Durability};
 
 /// Serves Yjs documents over WebSocket, and remembers them.
@@ -86,6 +88,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) history: HistoryOptions,
+
+    #[command(flatten)]
+    pub(crate) keeping: StoreOptions,
 }
 
 /// The stores that there are.

@@ -6,7 +6,7 @@
 //! took for an update, without what the kernel did elsewhere (on Linux; 0 where it is not known).
 //!
 //! `TRACE` is a file of updates (`u32` count, then `u32` length and bytes each, little-endian): it is
-//! stored an update a row, compacted, and the file's sizes and the time of a cold load are printed.
+//! stored an update a row, compacted, with and without compression, and the file's sizes and the time of a cold load are printed.
 
 use bytes::Bytes;
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime};
 use yroom::{Append, Batch, Input, RoomId, RoomName, Seq, StoreOp, update};
-use yroom_net::store::{BlockingStore, Inbox, MemoryStore, Store, Threaded};
+use yroom_net::store::{BlockingStore, Browse, Compression, Inbox, MemoryStore, Store, Threaded};
 use yroom_sqlite::SqliteStore;
 
 const RUN: Duration = Duration::from_secs(3);
@@ -34,7 +34,8 @@ fn main() {
     let store = SqliteStore::open(&dir.0).expect("it opens");
     pace("sqlite", &Threaded::new(store).expect("a thread"));
     if let Some(trace) = std::env::args().nth(1) {
-        keep(Path::new(&trace));
+        keep(Path::new(&trace), "as they are", Compression::none());
+        keep(Path::new(&trace), "in LZ4", Compression::lz4());
     }
 }
 
@@ -123,7 +124,7 @@ fn number(room: RoomId) -> u64 {
     format!("{room:?}").trim_start_matches("room").parse().expect("room and a number")
 }
 
-fn keep(trace: &Path) {
+fn keep(trace: &Path, how: &str, compression: Compression) {
     let bytes = Bytes::from(std::fs::read(trace).expect("the trace"));
     let mut rest = &bytes[4..];
     let mut updates = Vec::new();
@@ -133,7 +134,7 @@ fn keep(trace: &Path) {
         rest = after;
     }
     let dir = Directory::new();
-    let mut store = SqliteStore::open(&dir.0).expect("it opens");
+    let mut store = SqliteStore::open(&dir.0).expect("it opens").compression(compression);
     let name = RoomName::new("trace").expect("a name");
     let begin = Instant::now();
     for (nth, group) in updates.chunks(256).enumerate() {
@@ -153,12 +154,13 @@ fn keep(trace: &Path) {
     store.compact(&name, Seq(updates.len() as u64), snapshot.clone()).expect("it has everything");
     let compacted = begin.elapsed();
     let after = dir.size();
+    let rows = store.list().expect("it can be read")[0].bytes;
     store.release(&name);
     let begin = Instant::now();
     store.load(&name).expect("it is there");
     println!(
-        "{} updates stored in {stored:.2?}: {before} bytes; compacted in {compacted:.2?} to a snapshot \
-         of {}: {after} bytes; loaded in {:.2?}",
+        "{} updates stored {how} in {stored:.2?}: {before} bytes; compacted in {compacted:.2?} to a snapshot \
+         of {}, in a row of {rows}: {after} bytes; loaded in {:.2?}",
         updates.len(),
         snapshot.len(),
         begin.elapsed()

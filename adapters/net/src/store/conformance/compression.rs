@@ -100,17 +100,15 @@ fn by_structs() -> Compression {
         let mut packed = Vec::with_capacity(content.len());
         let mut rest = content;
         while let Some(first) = rest.first() {
-            match rest.strip_prefix(STRUCT) {
-                Some(after) => {
-                    packed.push(0xfe);
-                    rest = after;
-                }
-                None => {
-                    // What stands for others, and itself.
-                    packed.extend(if *first >= 0xfd { vec![0xfd, *first] } else { vec![*first] });
-                    rest = &rest[1..];
-                }
+            if let Some(after) = rest.strip_prefix(STRUCT) {
+                packed.push(0xfe);
+                rest = after;
+                continue;
             }
+            // What stands for others stands for itself behind this.
+            packed.extend((*first >= 0xfd).then_some(0xfd));
+            packed.push(*first);
+            rest = &rest[1..];
         }
         packed
     };

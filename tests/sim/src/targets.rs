@@ -210,7 +210,9 @@ fn check_against_yrs(update: &[u8], found: &Scan) {
     let (mut ours, mut theirs) = (Coverage::default(), Coverage::default());
     ours.add(&content(found));
     theirs.add(&seen);
-    assert_eq!(ours, theirs, "yrs reads something else");
+    if ours != theirs && !Content::misread(update) {
+        assert_eq!(ours, theirs, "yrs reads something else");
+    }
 }
 
 /// Whether a client has more than one section in the delete set, which is what an update ends with.

@@ -65,15 +65,14 @@ impl World {
         }
     }
 
-    /// Says something in the name of somebody who is here.
+    /// Says something in the name of somebody else who is here.
     fn spoof(&mut self, attacker: usize, attack: Attack, rng: &mut Rng) {
-        let room = self.clients[attacker].room;
+        let (room, own) = (self.clients[attacker].room, self.clients[attacker].id);
         let now = self.now;
         let oracle = &self.oracle;
-        let victim = self
-            .clients
-            .iter()
-            .find(|client| client.room == room && oracle.is_here(now, client.id));
+        let victim = self.clients.iter().find(|client| {
+            client.room == room && client.id != own && oracle.is_here(now, client.id)
+        });
         let Some(victim) = victim else { return };
         let evil = format!("{{\"evil\":{}}}", rng.next_u64() >> 12);
         let json = if let Attack::Evict = attack { "null" } else { &evil };

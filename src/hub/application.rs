@@ -19,6 +19,8 @@ pub struct RoomInfo {
     pub phase: RoomPhase,
     /// How many connections are in it.
     pub peers: usize,
+    /// How often the application holds it.
+    pub holds: usize,
     /// Bytes of the document, 0 before it is loaded.
     pub bytes: usize,
     /// Accepted updates that are not durable yet.

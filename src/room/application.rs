@@ -251,6 +251,7 @@ impl Room {
             name: self.name.clone(),
             phase,
             peers: self.peers.len(),
+            holds: self.own.holds,
             bytes: self.document.bytes(),
             unsaved: self.unsaved(),
         })

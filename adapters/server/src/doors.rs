@@ -79,7 +79,8 @@ impl Doors {
     }
 }
 
-fn say(what: &str, outcome: Result<(), String>) {
+/// Says what became of something that was to be read anew.
+pub(crate) fn say(what: &str, outcome: Result<(), String>) {
     match outcome {
         Ok(()) => eprintln!("yroom: the {what} are read anew"),
         Err(sentence) => eprintln!("yroom: the {what} stay as they were: {sentence}"),

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use yroom::Event;
+use yroom::{Event, RoomName};
 use yroom_net::Notice;
+use yroom_net::chain::{ChainPhase, ChainStatus};
 
 /// Lines about single peers, which peers can bring about at will, are limited to this many of each
 /// kind …
@@ -28,6 +29,8 @@ enum Kind {
     Closed(u16),
     AcceptFailed,
     TlsFailed,
+    Upstream,
+    Unchained,
 }
 
 #[derive(Debug)]
@@ -61,8 +64,28 @@ impl Log {
                 let what = format_args!("a connection did not begin with TLS: {error}");
                 self.bounded(Kind::TlsFailed, what);
             }
+            Notice::Upstream { room, status } => self.write_upstream(room, status),
             Notice::ShardFailed { shard } => line(format_args!("thread {shard} failed")),
             _ => {}
+        }
+    }
+
+    /// A room cannot be chained.
+    pub(crate) fn unchained(&self, room: &RoomName, why: &str) {
+        self.bounded(Kind::Unchained, format_args!("{room:?} is not chained: {why}"));
+    }
+
+    fn write_upstream(&self, room: &RoomName, status: &ChainStatus) {
+        let why = status.trouble.as_deref().unwrap_or("no reason");
+        match status.phase {
+            ChainPhase::Connecting => {}
+            ChainPhase::Linked => self.bounded(Kind::Upstream, format_args!("{room:?} is linked")),
+            ChainPhase::Waiting => {
+                self.bounded(Kind::Upstream, format_args!("{room:?} is not linked: {why}"));
+            }
+            ChainPhase::Stopped => {
+                self.bounded(Kind::Unchained, format_args!("{room:?} is chained no more: {why}"));
+            }
         }
     }
 

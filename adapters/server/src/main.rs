@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+mod chains;
 mod check;
 mod commands;
 mod doors;
@@ -12,6 +13,7 @@ mod log;
 mod options;
 mod utc;
 
+use chains::Upstreams;
 use clap::Parser;
 use doors::Doors;
 use log::Log;
@@ -62,8 +64,11 @@ fn run(options: &Options) -> Result<Farewell, String> {
     raise_file_limit();
     let (ends, end) = mpsc::channel();
     let doors = Doors::new(options)?;
-    catch_signals(ends.clone(), doors.clone())?;
-    let running = start(options, &doors, ends)?;
+    let upstreams = Upstreams::new(options)?;
+    let log = Arc::new(Log::new());
+    catch_signals(ends.clone(), doors.clone(), upstreams.clone())?;
+    let running = start(options, &doors, &log, ends)?;
+    let links = upstreams.link(&running, &log)?;
     println!("yroom listens on {}://{}", doors.scheme(), running.local_addr());
     doors.warn(options);
     match end.recv() {
@@ -72,12 +77,19 @@ fn run(options: &Options) -> Result<Farewell, String> {
             eprintln!("yroom: thread {shard} failed; its rooms need a restart, so this ends");
         }
     }
-    Ok(running.shutdown())
+    let farewell = running.shutdown();
+    drop(links);
+    Ok(farewell)
 }
 
-fn start(options: &Options, doors: &Doors, ends: mpsc::Sender<End>) -> Result<Running, String> {
+fn start(
+    options: &Options,
+    doors: &Doors,
+    log: &Arc<Log>,
+    ends: mpsc::Sender<End>,
+) -> Result<Running, String> {
     let store = open_store(options)?;
-    let log = Log::new();
+    let log = Arc::clone(log);
     let timeouts = Timeouts { drain: options.drain_timeout(), ..Timeouts::default() };
     let mut server = Server::<Tokio>::new(options.config())
         .store(Arc::clone(&store))
@@ -131,9 +143,13 @@ fn on_thread(store: impl BlockingStore) -> Result<Arc<dyn Store>, String> {
     Ok(Arc::new(threaded.map_err(|error| format!("cannot start the store's thread: {error}"))?))
 }
 
-/// SIGHUP has keys and certificates read anew. Of the signals that end the program, the first does so
+/// SIGHUP has keys, certificates and tokens read anew. Of the signals that end the program, the first does so
 /// in order, the second at once.
-fn catch_signals(ends: mpsc::Sender<End>, doors: Doors) -> Result<(), String> {
+fn catch_signals(
+    ends: mpsc::Sender<End>,
+    doors: Doors,
+    upstreams: Upstreams,
+) -> Result<(), String> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     thread::spawn(move || {
@@ -141,6 +157,7 @@ fn catch_signals(ends: mpsc::Sender<End>, doors: Doors) -> Result<(), String> {
         for signal in signals.forever() {
             if signal == SIGHUP {
                 doors.reload();
+                upstreams.reload();
                 continue;
             }
             if ending {

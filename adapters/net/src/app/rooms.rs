@@ -68,6 +68,16 @@ impl Rooms {
         Ok(rooms)
     }
 
+    /// What there is to know of a room, if it is there; asking does not load it.
+    pub async fn find(&self, name: &RoomName) -> Result<Option<RoomInfo>, RoomError> {
+        let wanted = name.clone();
+        self.ask(self.shard_of(name), move |shard, answer| {
+            answer.send(shard.with_hub(|hub, _| hub.find(&wanted).and_then(|id| hub.room(id))));
+        })
+        .await
+        .ok_or(RoomError::Stopped)
+    }
+
     /// A room, loaded if it is not, and kept until the last [`Room`] of it is dropped.
     ///
     /// Waits for the load and, if the store has never heard of the room, for its first content

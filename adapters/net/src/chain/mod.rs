@@ -42,6 +42,8 @@
 //! While the link is up the room stays loaded. While it is down and nobody else is in the room, it may
 //! be unloaded: the store has it, and the next link loads it.
 //!
+//! [`Running::chain_all`] does this for each room while somebody uses it.
+//!
 //! # Presence
 //!
 //! Who is here is seen there, and the other way round. One connection speaks for many then: a yroom
@@ -49,17 +51,20 @@
 //! [`Access::RELAY`] has; with less, it shows the first few
 //! ([`Limits::awareness_ids_per_connection`](yroom::Limits)). y-websocket's server sets no bound.
 
+mod all;
 mod follow;
 pub(crate) mod handshake;
 mod shared;
 
 pub use crate::client::{Credentials, InvalidAddress};
+pub use all::ChainAll;
 pub(crate) use follow::Upstream;
 pub use shared::{ChainPhase, ChainStatus, ChainStopped};
 
 use crate::accept::{Job, shard_of};
 use crate::client::Options;
 use crate::client::dial::Address;
+use crate::mailbox::Mailbox;
 use crate::server::Running;
 use shared::Shared;
 use std::fmt;
@@ -78,13 +83,7 @@ impl Running {
         url: &str,
         options: ChainOptions,
     ) -> Result<Chain, InvalidAddress> {
-        let address = Address::parse(url)?;
-        let home = &self.mailboxes[shard_of(&room, self.mailboxes.len())];
-        let shared = Arc::new(Shared::default());
-        let upstream = Upstream::new(room, address, options, Arc::clone(&shared));
-        // A shard that has ended drops it, and so says that it has stopped.
-        let _ = home.push(Job::Chain(Box::new(upstream)));
-        Ok(Chain { shared })
+        Chain::new(&self.mailboxes, room, url, options)
     }
 }
 
@@ -94,6 +93,21 @@ pub struct Chain {
 }
 
 impl Chain {
+    fn new(
+        mailboxes: &[Mailbox<Job>],
+        room: RoomName,
+        url: &str,
+        options: ChainOptions,
+    ) -> Result<Self, InvalidAddress> {
+        let address = Address::parse(url)?;
+        let home = &mailboxes[shard_of(&room, mailboxes.len())];
+        let shared = Arc::new(Shared::default());
+        let upstream = Upstream::new(room, address, options, Arc::clone(&shared));
+        // A shard that has ended drops it, and so says that it has stopped.
+        let _ = home.push(Job::Chain(Box::new(upstream)));
+        Ok(Self { shared })
+    }
+
     /// How it stands.
     pub fn status(&self) -> ChainStatus {
         self.shared.status()

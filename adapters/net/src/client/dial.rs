@@ -22,6 +22,12 @@ use yroom::provider::Outlook;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidAddress(String);
 
+impl InvalidAddress {
+    pub(crate) fn new(url: &str, why: &str) -> Self {
+        Self(format!("{url:?}: {why}"))
+    }
+}
+
 impl fmt::Display for InvalidAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

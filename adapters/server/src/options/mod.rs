@@ -1,6 +1,7 @@
 //! The command line and the environment.
 
 mod auth;
+mod chain;
 mod history;
 mod limits;
 mod network;
@@ -9,6 +10,7 @@ pub(crate) mod units;
 
 use crate::commands::Command;
 pub(crate) use auth::AuthOptions;
+pub(crate) use chain::ChainFlags;
 use clap::{Parser, ValueEnum};
 use history::HistoryOptions;
 use limits::LimitOptions;
@@ -82,6 +84,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) network: NetworkOptions,
+
+    #[command(flatten)]
+    pub(crate) chain: ChainFlags,
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use support::{Peer, typing};
 use upstream::Fake;
 use yroom::{Access, Config, RoomName};
-use yroom_net::chain::{Chain, ChainOptions, ChainPhase, Credentials, Retry};
+use yroom_net::chain::{Chain, ChainAll, ChainOptions, ChainPhase, Credentials, Retry};
 use yroom_net::store::MemoryStore;
 use yroom_net::{Running, Runtime, Server, Timeouts};
 
@@ -48,6 +48,8 @@ suite! {
     credentials_are_asked_for_before_every_attempt
     a_shutdown_does_not_wait_for_chains
     a_url_without_a_room_is_refused_at_once
+    every_room_is_chained_while_it_is_used_and_then_let_go
+    a_room_that_the_application_holds_stays_chained
 }
 
 /// As quick as [`programs::quick`].
@@ -491,4 +493,61 @@ fn a_url_without_a_room_is_refused_at_once<R: Runtime>() {
     for url in ["ws://127.0.0.1:1", "http://127.0.0.1:1/room", "room"] {
         assert!(here.chain(room(), url, quickly()).is_err(), "{url}");
     }
+}
+
+/// A server that unloads at once, each of whose rooms follows the one of its name.
+fn following<R: Runtime>(there: SocketAddr) -> (Running, ChainAll) {
+    let config = Config { unload_after: Duration::ZERO, ..Config::default() };
+    let here = Server::<R>::new(config).threads(2).bind("127.0.0.1:0").unwrap();
+    let tell = |room: &RoomName, why: &str| panic!("{room}: {why}");
+    let url = format!("ws://{there}/all/");
+    let all = here.chain_all(&url, quickly(), Duration::ZERO, tell).unwrap();
+    (here, all)
+}
+
+fn is_loaded(server: &Running, room: &str) -> bool {
+    wait(server.rooms().find(&RoomName::new(room).unwrap())).unwrap().is_some()
+}
+
+fn every_room_is_chained_while_it_is_used_and_then_let_go<R: Runtime>() {
+    let there = open_to_relays::<R>();
+    let (here, all) = following::<R>(there.local_addr());
+    let rooms = ["one", "two", "three"];
+    for (at, room) in rooms.iter().enumerate() {
+        let (mut ann, _) = Peer::join(here.local_addr(), room);
+        let (mut bob, _) = Peer::join(there.local_addr(), &format!("all/{room}"));
+        ann.update(&typing(1 + at as u64, 0, &format!("<{room}>")));
+        bob.wait_for_content(&format!("<{room}>"));
+        thread::sleep(Duration::from_millis(1500));
+        bob.update(&typing(11 + at as u64, 0, "back"));
+        ann.wait_for_content("back");
+    }
+    wait_for("unused rooms to be let go", || rooms.iter().all(|room| !is_loaded(&here, room)));
+    let (mut bob, _) = Peer::join(there.local_addr(), "all/one");
+    bob.update(&typing(21, 0, "meanwhile"));
+    let (mut ann, all_of_it) = Peer::join(here.local_addr(), "one");
+    if !support::contains(&all_of_it, b"meanwhile") {
+        ann.wait_for_content("meanwhile");
+    }
+    drop(all);
+    ann.update(&typing(31, 0, "unlinked"));
+    wait_for("the links to be closed", || {
+        let room = RoomName::new("all/one").unwrap();
+        wait(there.rooms().find(&room)).unwrap().is_some_and(|info| info.peers == 1)
+    });
+}
+
+fn a_room_that_the_application_holds_stays_chained<R: Runtime>() {
+    let there = open_to_relays::<R>();
+    let (here, _all) = following::<R>(there.local_addr());
+    let room = wait(here.rooms().get(&RoomName::new("held").unwrap())).unwrap();
+    thread::sleep(Duration::from_millis(2500));
+    let (mut bob, _) = Peer::join(there.local_addr(), "all/held");
+    bob.update(&typing(1, 0, "from there"));
+    let arrived = || support::contains(&wait(room.snapshot()).unwrap(), b"from there");
+    wait_for("what is written there", arrived);
+    wait(room.apply(typing(2, 0, "from here"))).unwrap();
+    bob.wait_for_content("from here");
+    drop(room);
+    wait_for("it to be let go", || !is_loaded(&here, "held"));
 }

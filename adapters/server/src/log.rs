@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use yroom::{Event, RoomName};
 use yroom_net::Notice;
 use yroom_net::chain::{ChainPhase, ChainStatus};
+use yroom_webhook::Trouble;
 
 /// Lines about single peers, which peers can bring about at will, are limited to this many of each
 /// kind …
@@ -31,6 +32,7 @@ enum Kind {
     TlsFailed,
     Upstream,
     Unchained,
+    Webhook,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,11 @@ impl Log {
     /// A room cannot be chained.
     pub(crate) fn unchained(&self, room: &RoomName, why: &str) {
         self.bounded(Kind::Unchained, format_args!("{room:?} is not chained: {why}"));
+    }
+
+    /// The webhook's receiver is not told, or not yet.
+    pub(crate) fn webhook(&self, trouble: &Trouble) {
+        self.bounded(Kind::Webhook, format_args!("webhook: {trouble}"));
     }
 
     fn write_upstream(&self, room: &RoomName, status: &ChainStatus) {

@@ -7,6 +7,7 @@ mod check;
 mod commands;
 mod doors;
 mod export;
+mod hooks;
 mod import;
 mod list;
 mod log;
@@ -16,6 +17,7 @@ mod utc;
 use chains::Upstreams;
 use clap::Parser;
 use doors::Doors;
+use hooks::KeptOpen;
 use log::Log;
 use options::{Options, StoreKind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -23,6 +25,7 @@ use signal_hook::iterator::Signals;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Instant;
 use yroom_file::FileStore;
 use yroom_net::runtime::Tokio;
 use yroom_net::store::{BlockingStore, MemoryStore, Store, Threaded};
@@ -65,9 +68,13 @@ fn run(options: &Options) -> Result<Farewell, String> {
     let (ends, end) = mpsc::channel();
     let doors = Doors::new(options)?;
     let upstreams = Upstreams::new(options)?;
+    let webhook = hooks::configured(&options.webhook)?;
     let log = Arc::new(Log::new());
     catch_signals(ends.clone(), doors.clone(), upstreams.clone())?;
-    let running = start(options, &doors, &log, ends)?;
+    let store = Opened(open_store(options)?);
+    let running = start(options, &doors, &store.0, &log, ends)?;
+    let delivery = webhook.map(|webhook| hooks::start(webhook, &running, &store.0, &log));
+    let delivery = delivery.transpose()?;
     let links = upstreams.link(&running, &log)?;
     println!("yroom listens on {}://{}", doors.scheme(), running.local_addr());
     doors.warn(options);
@@ -77,22 +84,35 @@ fn run(options: &Options) -> Result<Farewell, String> {
             eprintln!("yroom: thread {shard} failed; its rooms need a restart, so this ends");
         }
     }
+    let until = Instant::now() + options.drain_timeout();
     let farewell = running.shutdown();
     drop(links);
+    if let Some(delivery) = delivery {
+        hooks::finish(delivery, until.saturating_duration_since(Instant::now()));
+    }
     Ok(farewell)
+}
+
+/// The store, closed at the end: after the server, and after whoever reads it then.
+struct Opened(Arc<dyn Store>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 fn start(
     options: &Options,
     doors: &Doors,
+    store: &Arc<dyn Store>,
     log: &Arc<Log>,
     ends: mpsc::Sender<End>,
 ) -> Result<Running, String> {
-    let store = open_store(options)?;
     let log = Arc::clone(log);
     let timeouts = Timeouts { drain: options.drain_timeout(), ..Timeouts::default() };
     let mut server = Server::<Tokio>::new(options.config())
-        .store(Arc::clone(&store))
+        .store(Arc::new(KeptOpen(Arc::clone(store))))
         .timeouts(timeouts)
         .net_limits(options.limits.net())
         .observe(move |notice| {
@@ -106,10 +126,9 @@ fn start(
     if let Some(threads) = options.threads {
         server = server.threads(threads.get());
     }
-    server.bind(options.listen).map_err(|error| {
-        store.close();
-        format!("cannot listen on {}: {error}", options.listen)
-    })
+    server
+        .bind(options.listen)
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))
 }
 
 /// Opens what remembers the rooms; never an empty one beside one of another kind.

@@ -44,10 +44,10 @@ impl Running {
         tell: impl Fn(&RoomName, &str) + Send + 'static,
     ) -> Result<ChainAll, InvalidAddress> {
         let base = url.strip_suffix('/').unwrap_or(url).to_owned();
-        Address::parse(&format!("{base}/room"))?;
         if base.contains(['?', '#']) {
             return Err(InvalidAddress::new(url, "rooms' names cannot follow a query"));
         }
+        Address::parse(&format!("{base}/room"))?;
         let over = Arc::new(AtomicBool::new(false));
         let follower = Follower {
             over: Arc::clone(&over),
@@ -104,11 +104,14 @@ struct Follower {
     base: String,
     options: ChainOptions,
     linger: Duration,
-    tell: Box<dyn Fn(&RoomName, &str) + Send>,
+    tell: Tell,
     chains: BTreeMap<RoomName, Chained>,
     /// When to look whether a room is still used: one place for each chain.
     checks: BTreeSet<(Instant, RoomName)>,
 }
+
+/// Who is told of a room that cannot be chained, and why.
+type Tell = Box<dyn Fn(&RoomName, &str) + Send>;
 
 struct Chained {
     chain: Chain,

@@ -7,6 +7,7 @@ mod limits;
 mod network;
 mod store;
 pub(crate) mod units;
+mod webhook;
 
 use crate::commands::Command;
 pub(crate) use auth::AuthOptions;
@@ -20,6 +21,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 use store::StoreOptions;
+pub(crate) use webhook::WebhookOptions;
 use yroom::{Config, Durability};
 
 /// Serves Yjs documents over WebSocket, and remembers them.
@@ -87,6 +89,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) chain: ChainFlags,
+
+    #[command(flatten)]
+    pub(crate) webhook: WebhookOptions,
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,

@@ -56,6 +56,15 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The same, or a number of milliseconds: `200ms`.
+pub(crate) fn pause(text: &str) -> Result<Duration, String> {
+    let Some(number) = text.strip_suffix("ms") else { return span(text) };
+    match number.parse() {
+        Ok(ms @ 1..=3_600_000) => Ok(Duration::from_millis(ms)),
+        Ok(_) | Err(_) => Err("from 1ms to 3600000ms".to_owned()),
+    }
+}
+
 /// A size: a number of bytes, or of `KiB`, `MiB` or `GiB`.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -83,6 +92,15 @@ mod tests {
         assert_eq!(span("7d"), Ok(Duration::from_secs(604_800)));
         for text in ["", "1", "h", "0h", "-1h", "1.5h", "1 h", "1H", "é", "99999999999999d"] {
             assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pause_may_be_of_milliseconds() {
+        assert_eq!(pause("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(pause("2s"), Ok(Duration::from_secs(2)));
+        for text in ["", "ms", "0ms", "-1ms", "1.5ms", "3600001ms", "200"] {
+            assert!(pause(text).is_err(), "{text}");
         }
     }
 

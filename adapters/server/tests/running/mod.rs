@@ -15,6 +15,12 @@ pub(crate) struct Program {
 
 /// The program in a directory, on a free port, without what the developer's environment says.
 pub(crate) fn command(dir: &Path) -> Command {
+    command_at(dir, "127.0.0.1:0")
+}
+
+/// The same at an address.
+#[allow(dead_code, reason = "shared by several test programs, each using a part")]
+pub(crate) fn command_at(dir: &Path, listen: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_yroom"));
     // What the developer has set must not matter.
     for (name, _) in std::env::vars_os() {
@@ -22,7 +28,7 @@ pub(crate) fn command(dir: &Path) -> Command {
             command.env_remove(name);
         }
     }
-    command.current_dir(dir).arg("--listen").arg("127.0.0.1:0");
+    command.current_dir(dir).arg("--listen").arg(listen);
     command
 }
 

@@ -122,5 +122,5 @@ pub use io::{
     Append, ApplicationOp, Batch, ConnId, Event, Input, Output, RoomId, RoomName, Seq, StoreOp,
     Stored,
 };
-pub use room::Told;
+pub use room::{MessageId, Told};
 pub use time::Timestamp;

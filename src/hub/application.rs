@@ -3,7 +3,7 @@
 use super::{Hub, Place};
 use crate::error::{CloseCode, NotApplied, Reject};
 use crate::io::{ConnId, RoomId, RoomName, Seq};
-use crate::room::{Room, Told};
+use crate::room::{MessageId, Room, Told};
 use crate::time::Timestamp;
 use crate::update::{ClientId, StateVector};
 use bytes::Bytes;
@@ -174,6 +174,26 @@ impl Hub {
                 .count()
         });
         sent.unwrap_or(0)
+    }
+
+    /// Sends one binary frame to everybody in a room, here and at the servers that the room is linked
+    /// with, where their own links lead included; says how many here were told. Like
+    /// [`tell_all`](Self::tell_all) it is not sent to who has no credit for it, links included.
+    ///
+    /// What the room's links with other servers are is said by
+    /// [`Presence::Relay`](crate::Presence::Relay). Those servers' applications are given it, too, if
+    /// its type is [theirs](crate::Config::application_messages). Everybody is told once, also where
+    /// links form a circle, by the id: 16 random bytes.
+    pub fn publish(
+        &mut self,
+        now: Timestamp,
+        room: RoomId,
+        id: MessageId,
+        message: &Bytes,
+    ) -> Result<usize, NotApplied> {
+        self.advance(now);
+        self.ask_room(room, |room, cx| room.publish(cx, id, message))
+            .unwrap_or(Err(NotApplied::NotLive))
     }
 
     /// Announces a presence state (JSON) of the application's own in a room that it holds, a bot's

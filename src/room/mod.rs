@@ -15,6 +15,7 @@
 mod application;
 mod fan_out;
 mod feed;
+mod group;
 mod keep;
 mod load;
 mod log;
@@ -35,6 +36,7 @@ pub use application::Told;
 use bytes::Bytes;
 use fan_out::{Gated, PresenceNews};
 pub(crate) use feed::Feed;
+pub use group::MessageId;
 use pace::Wait;
 pub(crate) use pace::Waits;
 use std::collections::VecDeque;
@@ -77,6 +79,8 @@ pub(crate) struct Room {
     congested: bool,
     log: log::Log,
     own: application::Own,
+    /// Messages for everybody that were told; none for most rooms.
+    seen: Option<Box<group::Seen>>,
     /// Coarse timers: keepalive, awareness, lagging and waiting peers.
     tick_at: Option<Timestamp>,
     gap_at: Option<Timestamp>,
@@ -126,6 +130,7 @@ impl Room {
             congested: false,
             log: log::Log::default(),
             own: application::Own::default(),
+            seen: None,
             tick_at: None,
             gap_at: None,
             share_at: None,

@@ -126,6 +126,9 @@ impl Room {
             Message::SyncStatus(status) => self.sync_status(cx, slot, status),
             // Words of a server to its client; from a client they mean nothing.
             Message::AuthDenied(_) | Message::AuthGranted => {}
+            Message::Unknown { tag: wire::tag::ENVELOPE, body } => {
+                self.envelope(cx, slot, frame, body)?;
+            }
             Message::Unknown { tag, .. } => {
                 cx.event(Event::UnknownMessage { conn: self.peers[slot].conn, tag });
             }
@@ -318,7 +321,7 @@ impl Room {
 
 /// Whether the message at the beginning of `rest` is the application's, whatever its type means
 /// elsewhere.
-fn is_for_the_application(config: &crate::Config, mut rest: &[u8]) -> bool {
+pub(super) fn is_for_the_application(config: &crate::Config, mut rest: &[u8]) -> bool {
     let own = &config.application_messages;
     !own.is_empty() && varint::read(&mut rest).is_some_and(|tag| own.contains(&tag))
 }

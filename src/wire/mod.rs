@@ -17,12 +17,14 @@ pub use error::{Expected, WireError};
 pub use message::{Message, Messages, messages};
 
 /// The types of message, and of the sync and auth messages inside theirs.
-mod tag {
+pub(crate) mod tag {
     pub(super) const SYNC: u64 = 0;
     pub(super) const AWARENESS: u64 = 1;
     pub(super) const AUTH: u64 = 2;
     pub(super) const QUERY_AWARENESS: u64 = 3;
     pub(super) const SYNC_STATUS: u64 = 102;
+    /// Between yroom servers: a message of the application's for everybody.
+    pub(crate) const ENVELOPE: u64 = 103;
 
     pub(super) const SYNC_STEP_1: u64 = 0;
     pub(super) const SYNC_STEP_2: u64 = 1;

@@ -50,6 +50,7 @@ suite! {
     a_url_without_a_room_is_refused_at_once
     every_room_is_chained_while_it_is_used_and_then_let_go
     a_room_that_the_application_holds_stays_chained
+    an_application_reaches_everybody_at_chained_servers_once
 }
 
 /// As quick as [`programs::quick`].
@@ -550,4 +551,54 @@ fn a_room_that_the_application_holds_stays_chained<R: Runtime>() {
     bob.wait_for_content("from here");
     drop(room);
     wait_for("it to be let go", || !is_loaded(&here, "held"));
+}
+
+/// A server that takes who asks with `?link` for another server, and whose application notes what it is
+/// given.
+fn member<R: Runtime>() -> (Running, Arc<AtomicUsize>) {
+    let given = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&given);
+    let server = Server::<R>::new(Config::default())
+        .threads(1)
+        .admit(|arrival| Ok(if arrival.query().is_some() { Access::RELAY } else { Access::FULL }))
+        .on_application_message([200], move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async {}
+        });
+    (server.bind("127.0.0.1:0").unwrap(), given)
+}
+
+fn an_application_reaches_everybody_at_chained_servers_once<R: Runtime>() {
+    let servers = [member::<R>(), member::<R>(), member::<R>()];
+    let addr = |at: usize| servers[at % 3].0.local_addr();
+    let _circle: Vec<Chain> = (0..3)
+        .map(|at| {
+            let url = format!("ws://{}/room?link", addr(at + 1));
+            let chain = servers[at].0.chain(room(), &url, quickly()).unwrap();
+            wait(chain.linked()).unwrap();
+            chain
+        })
+        .collect();
+    let mut peers: Vec<Peer> = (0..3).map(|at| Peer::join(addr(at), "room").0).collect();
+    let own = |message: &[u8]| message.starts_with(&[0xc8, 1]);
+    for (at, (server, _)) in servers.iter().enumerate() {
+        let room = wait(server.rooms().get(&room())).unwrap();
+        let told = wait(room.publish(vec![0xc8, 1, at as u8, 1])).unwrap();
+        assert_eq!(told, 1, "the peer of its own");
+        wait(room.publish(vec![0xc8, 1, at as u8, 2])).unwrap();
+        for peer in &mut peers {
+            assert_eq!(peer.wait_for(own), [0xc8, 1, at as u8, 1]);
+            assert_eq!(peer.wait_for(own), [0xc8, 1, at as u8, 2], "and nothing in between");
+        }
+    }
+    let given = || servers.iter().map(|(_, given)| given.load(Ordering::SeqCst)).sum::<usize>();
+    wait_for("the other two applications to have each", || given() == 12);
+    let (mut ann, _) = Peer::join(addr(0), "room");
+    ann.send(&[&[103][..], &[7; 16], &[16, 0xc8, 1, 9]].concat());
+    ann.update(&typing(1, 0, "after it"));
+    for peer in &mut peers {
+        let next = peer.wait_for(|message| own(message) || support::contains(message, b"after it"));
+        assert!(!own(&next), "a client spoke for the application");
+    }
+    assert_eq!(given(), 12);
 }

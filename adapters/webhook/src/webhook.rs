@@ -96,7 +96,7 @@ impl Webhook {
     pub fn new(url: &str) -> Result<Self, InvalidUrl> {
         let uri: Uri = url.parse().map_err(|_| InvalidUrl)?;
         match uri.scheme_str() {
-            Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => {}
+            Some("http" | "https") if has_host(&uri) => {}
             Some(_) | None => return Err(InvalidUrl),
         }
         Ok(Self {
@@ -182,6 +182,13 @@ impl Webhook {
         delivery.listener = Some(courier.start()?);
         Ok(delivery)
     }
+}
+
+/// A port that is no number counts as none for its parser.
+fn has_host(uri: &Uri) -> bool {
+    let Some(authority) = uri.authority() else { return false };
+    let host = authority.host();
+    !host.is_empty() && (authority.port_u16().is_some() || authority.as_str().ends_with(host))
 }
 
 impl fmt::Debug for Webhook {

@@ -16,8 +16,13 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     smol::block_on(future)
 }
 
+/// A server that unloads rooms at once.
 fn server() -> Running {
-    let config = Config { unload_after: Duration::ZERO, ..Config::default() };
+    server_with(Duration::ZERO)
+}
+
+fn server_with(unload_after: Duration) -> Running {
+    let config = Config { unload_after, ..Config::default() };
     Server::<Smol>::new(config).threads(1).start().unwrap()
 }
 
@@ -40,7 +45,7 @@ fn push(running: &Running, room: &str, text: &'static str) {
 
 #[test]
 fn a_room_that_is_deleted_is_told_and_its_change_is_not() {
-    let (running, receiver) = (server(), Receiver::willing());
+    let (running, receiver) = (server_with(PATIENCE), Receiver::willing());
     let slow = webhook(&receiver).debounce(PATIENCE, PATIENCE);
     let delivery = slow.start(running.rooms()).unwrap();
     push(&running, "gone", "x");
@@ -58,6 +63,15 @@ fn a_room_that_is_deleted_is_told_and_its_change_is_not() {
         .map(receiver::Post::event)
         .collect();
     assert_eq!(kept.first().map(String::as_str), Some("open"));
+}
+
+#[test]
+fn a_room_that_is_deleted_without_being_loaded_is_told() {
+    let (running, receiver) = (server(), Receiver::willing());
+    let deleted = webhook(&receiver).topics([Topic::Delete]).start(running.rooms()).unwrap();
+    wait(running.rooms().delete(&name("unheard-of"))).unwrap();
+    receiver.wait_for(|post| post.is("delete", "unheard-of"));
+    drop(deleted);
 }
 
 #[test]

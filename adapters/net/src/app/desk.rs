@@ -102,9 +102,16 @@ impl Desk {
         self.state.borrow_mut().loading.entry(id).or_default().push(answer);
     }
 
-    /// Answers when the room is deleted, or not.
-    pub(super) fn when_deleted(&self, id: RoomId, answer: Sender<Result<(), RoomError>>) {
-        self.state.borrow_mut().deleting.entry(id).or_default().push(answer);
+    /// Answers when the room is deleted, or not. One that was not loaded has not said its name.
+    pub(super) fn when_deleted(
+        &self,
+        id: RoomId,
+        name: &RoomName,
+        answer: Sender<Result<(), RoomError>>,
+    ) {
+        let mut state = self.state.borrow_mut();
+        state.names.entry(id).or_insert_with(|| name.clone());
+        state.deleting.entry(id).or_default().push(answer);
     }
 
     /// Does something when an update is stored, or has not been in time.

@@ -5,11 +5,14 @@ use super::{Held, Peer, PeerId, RoomError, Rooms};
 use crate::shard::Shard;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use yroom::update::{ClientId, StateVector};
 use yroom::wire::awareness::entries;
-use yroom::{CloseCode, RoomId, RoomInfo, RoomName};
+use yroom::{CloseCode, MessageId, RoomId, RoomInfo, RoomName};
 
 /// A room that is loaded, and stays so until this and its clones are dropped.
 ///
@@ -165,6 +168,23 @@ impl Room {
         .await
     }
 
+    /// Sends one binary frame to everybody in the room, here and at all servers that it is
+    /// [chained](crate::Running::chain) with, however far; gives how many here were told.
+    ///
+    /// Everybody gets it at most once, also where chains form a circle, and not who has no credit for
+    /// it. Servers' applications are given it, too, if its type is theirs
+    /// ([`Server::on_application_message`](crate::Server::on_application_message)). It needs links that
+    /// may speak for many ([`Presence::Relay`](yroom::Presence::Relay)), at both ends.
+    pub async fn publish(&self, message: impl Into<Bytes>) -> Result<usize, RoomError> {
+        let (id, message) = (self.held.id, message.into());
+        let name = message_id();
+        self.ask(move |shard, answer| {
+            let told = shard.with_hub(|hub, now| hub.publish(now, id, name, &message));
+            answer.send(told.map_err(RoomError::from));
+        })
+        .await
+    }
+
     /// Shows peers a presence state (JSON) of the application's own, a bot's for instance, or with
     /// `None` nothing any more. It is renewed until then, and goes with the last hold of the room.
     pub async fn set_presence(&self, client: u64, state: Option<&str>) -> Result<(), RoomError> {
@@ -198,6 +218,17 @@ impl Room {
     ) -> Result<T, RoomError> {
         self.rooms.ask(self.shard, f).await.ok_or(RoomError::Stopped)?
     }
+}
+
+/// An id that nobody else chooses: each state of the standard library's hashing has random keys.
+fn message_id() -> MessageId {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let [one, two] = [(); 2].map(|()| RandomState::new().hash_one(count).to_le_bytes());
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&one);
+    id[8..].copy_from_slice(&two);
+    MessageId(id)
 }
 
 impl fmt::Debug for Room {

@@ -94,7 +94,7 @@ impl Rooms {
         let wanted = name.clone();
         self.ask(self.shard_of(name), move |shard, answer| {
             match shard.with_hub(|hub, now| hub.delete(now, &wanted)) {
-                Ok(id) => shard.desk().when_deleted(id, answer),
+                Ok(id) => shard.desk().when_deleted(id, &wanted, answer),
                 Err(reject) => answer.send(Err(reject.into())),
             }
         })

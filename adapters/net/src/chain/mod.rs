@@ -51,6 +51,13 @@
 //! [`Access::RELAY`] has; with less, it shows the first few
 //! ([`Limits::awareness_ids_per_connection`](yroom::Limits)). y-websocket's server sets no bound.
 
+//!
+//! # Messages of the application's own
+//!
+//! [`Room::publish`](crate::app::Room::publish) sends one to everybody in the room at all servers that are
+//! chained, in a row or in a circle, once. Messages that clients send, and
+//! [`Room::broadcast`](crate::app::Room::broadcast), stay at their server.
+
 mod all;
 mod follow;
 pub(crate) mod handshake;

@@ -141,12 +141,21 @@ fn open_store(options: &Options) -> Result<Arc<dyn Store>, String> {
             Ok(())
         }
     };
+    let bound = options.keeping.bound();
+    if bound.is_some() && options.store != StoreKind::Sqlite {
+        return Err("--db-max-bytes is for --store sqlite".to_owned());
+    }
     match options.store {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
         StoreKind::Sqlite => {
             unless(FileStore::FORMAT_FILE, "file")?;
             let store = SqliteStore::open(dir).map_err(|error| error.to_string())?;
-            on_thread(store.compression(options.keeping.compression()))
+            let store = store.compression(options.keeping.compression());
+            let store = store.on_notice(|what| eprintln!("yroom: {what}"));
+            on_thread(match bound {
+                Some(bound) => store.at_most(bound),
+                None => store,
+            })
         }
         StoreKind::File => {
             unless(SqliteStore::FILE_NAME, "sqlite")?;

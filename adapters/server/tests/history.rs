@@ -280,3 +280,44 @@ fn what_is_compressed_is_served_checked_listed_and_written_out_like_the_rest() {
         }
     }
 }
+
+#[test]
+fn a_database_above_its_bound_is_cleaned_and_what_is_not_enough_is_said() {
+    let dir = TempDir::new().expect("a directory");
+    let all: Vec<Row> = (0..300)
+        .map(|clock| (typing(1, clock, "a"), Vec::new(), 1_600_000_000.0 + clock as f64))
+        .collect();
+    seed(&dir.path().join("in.db"), &all, None);
+    yroom(dir.path(), &["import", "in.db"]);
+    let count = || yroom(dir.path(), &["list", "notes"]).lines().count();
+    assert_eq!(count(), 300);
+    let refused = Command::new(env!("CARGO_BIN_EXE_yroom"))
+        .current_dir(dir.path())
+        .args(["--store", "memory", "--db-max-bytes", "1MiB"])
+        .output()
+        .expect("the program runs");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--store sqlite"));
+    // Somebody comes to another room, and the one at rest is folded.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_yroom"))
+        .current_dir(dir.path())
+        .args(["--listen", "127.0.0.1:0", "--keep-history", "--db-max-bytes", "20KiB"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
+    let addr = line.trim_end().rsplit("ws://").next().expect("an address");
+    let (mut peer, _) = Peer::join(addr.parse().expect("an address"), "other");
+    peer.update(&typing(2, 0, "x"));
+    let errors = BufReader::new(child.stderr.take().expect("piped"));
+    let said = errors.lines().map_while(Result::ok).find(|line| line.contains("bytes"));
+    let said = said.expect("it is said");
+    assert!(said.contains("nothing is left to be freed: the logs of 1 rooms"), "{said}");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(count(), 1);
+    let check = yroom(dir.path(), &["check", "yroom-data"]);
+    assert!(check.starts_with("2 rooms, 0 damaged"), "{check}");
+}

@@ -19,6 +19,7 @@
 //! (<https://sqlite.org/wal.html#walresetbug>) and systems ship them.
 #![forbid(unsafe_code)]
 
+mod bound;
 mod browse;
 mod error;
 mod row;

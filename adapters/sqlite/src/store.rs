@@ -1,5 +1,6 @@
 //! The store: [`SqliteStore`].
 
+use crate::bound::{self, Bound};
 use crate::error::{OpenError, fault};
 use crate::row::{place, seq};
 use crate::schema;
@@ -10,7 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use yroom::{Append, RoomName, Seq, StoreFault, StoreFaultKind, Stored};
-use yroom_net::store::{BlockingStore, Compression, DirLock, Metadata, Stamp, now_ms, rules};
+use yroom_net::store::{
+    BlockingStore, Compression, DirLock, Metadata, Stamp, Tidied, now_ms, rules,
+};
 
 /// Free pages worth giving back after a compaction: a MiB, if it is also a quarter of the file.
 const FREE_PAGES: i64 = 64;
@@ -21,11 +24,14 @@ const VACUUM_PAGES: i64 = 8_192;
 pub struct SqliteStore {
     path: PathBuf,
     /// Gone while the database could not be opened again.
-    db: Option<Connection>,
-    /// Where each room that is in use stands, so that an append needs no look.
-    rooms: BTreeMap<RoomName, Place>,
+    pub(crate) db: Option<Connection>,
+    /// The rooms that are in use, and where each stands, so that an append needs no look: `None` if
+    /// that has to be looked up.
+    pub(crate) rooms: BTreeMap<RoomName, Option<Place>>,
     metadata: Metadata,
     compression: Compression,
+    pub(crate) bound: Option<Bound>,
+    pub(crate) on_notice: Box<dyn FnMut(&str) + Send>,
     _lock: DirLock,
 }
 
@@ -49,6 +55,8 @@ impl SqliteStore {
             rooms: BTreeMap::new(),
             metadata: Metadata::none(),
             compression: Compression::none(),
+            bound: None,
+            on_notice: Box::new(|_| {}),
             _lock: lock,
         })
     }
@@ -76,6 +84,28 @@ impl SqliteStore {
         self
     }
 
+    /// What the database is to grow to, without its write-ahead log of 64 MiB at most. Default: as the
+    /// documents need.
+    ///
+    /// Above it the logs of rooms that nobody has open are folded into their snapshots, whatever the
+    /// engine's [`History`](yroom::History) says, first those that did not change for longest (of a
+    /// thousand rooms at a time), until it is a sixteenth below; then pages that are free are given
+    /// back. That is done between commits, a room at a time, each in one transaction. If it is not
+    /// enough, [`on_notice`](Self::on_notice) is told: no document is ever deleted for it, nor an
+    /// append refused.
+    #[must_use]
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        self.bound = Some(Bound::new(bytes));
+        self
+    }
+
+    /// Has `report` called, with one sentence for the log, when the database was above its bound.
+    #[must_use]
+    pub fn on_notice(mut self, report: impl FnMut(&str) + Send + 'static) -> Self {
+        self.on_notice = Box::new(report);
+        self
+    }
+
     pub(crate) fn tables(&self) -> Result<Tables<'_>, StoreFault> {
         Ok(Tables { db: self.db()?, compression: &self.compression })
     }
@@ -88,16 +118,16 @@ impl SqliteStore {
 
     /// Where `room` stands, from the cache or the database.
     fn place(&mut self, room: &RoomName) -> Result<Place, StoreFault> {
-        if let Some(place) = self.rooms.get(room) {
+        if let Some(Some(place)) = self.rooms.get(room) {
             return Ok(*place);
         }
         let place = self.tables()?.find(room)?;
-        self.rooms.insert(room.clone(), place);
+        self.rooms.insert(room.clone(), Some(place));
         Ok(place)
     }
 
     /// Does `work` in one transaction: all of it happens, or an error tells whether nothing did.
-    fn transact<T>(
+    pub(crate) fn transact<T>(
         &self,
         work: impl FnOnce(Tables<'_>) -> Result<T, StoreFault>,
     ) -> Result<T, StoreFault> {
@@ -134,7 +164,7 @@ impl SqliteStore {
             Ok(())
         })?;
         for (name, place) in places {
-            self.rooms.insert(name.clone(), place);
+            self.rooms.insert(name.clone(), Some(place));
         }
         Ok(())
     }
@@ -147,20 +177,18 @@ impl SqliteStore {
         if free < FREE_PAGES || free < count("PRAGMA page_count")? / 4 {
             return Ok(());
         }
-        let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-        let mut rows = vacuum.query([])?;
-        while rows.next()?.is_some() {}
+        bound::vacuum(db, VACUUM_PAGES)?;
         // The pages are gone from the file, and the log is cut, when the log has been written back.
-        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        bound::checkpoint(db)
     }
 }
 
 impl BlockingStore for SqliteStore {
     fn load(&mut self, room: &RoomName) -> Result<Stored, StoreFault> {
-        self.rooms.remove(room);
+        self.rooms.insert(room.clone(), None);
         let tables = self.tables()?;
         let Some(id) = find_id(tables.db, room)? else {
-            self.rooms.insert(room.clone(), Place::NOTHING);
+            self.rooms.insert(room.clone(), Some(Place::NOTHING));
             return Ok(Stored::default());
         };
         let stored = tables.read(id)?.aged(now_ms());
@@ -169,7 +197,7 @@ impl BlockingStore for SqliteStore {
             snapshot_upto: place(stored.snapshot_upto)?,
             last: place(stored.last())?,
         };
-        self.rooms.insert(room.clone(), place);
+        self.rooms.insert(room.clone(), Some(place));
         Ok(stored)
     }
 
@@ -186,7 +214,7 @@ impl BlockingStore for SqliteStore {
         let id = at.id.expect("what has a place to compact is stored");
         self.transact(|tables| tables.fold(id, upto, &snapshot))?;
         at.snapshot_upto = place(upto)?;
-        self.rooms.insert(room.clone(), at);
+        self.rooms.insert(room.clone(), Some(at));
         // What is free and stays free is used by the next appends.
         let _ = self.shrink();
         Ok(())
@@ -204,8 +232,13 @@ impl BlockingStore for SqliteStore {
         self.rooms.remove(room);
     }
 
+    fn tidy(&mut self) -> Result<Tidied, StoreFault> {
+        self.keep_bound()
+    }
+
     fn reopen(&mut self) -> Result<(), StoreFault> {
-        self.rooms.clear();
+        // They are in use still.
+        self.rooms.values_mut().for_each(|place| *place = None);
         // Closing writes the log back if it can; should it not, the new connection tries again.
         drop(self.db.take());
         let db = schema::connect(&self.path)?;

@@ -70,6 +70,21 @@ pub trait BlockingStore: Send + 'static {
     /// Forgets what is cached of `room`; nobody has it open any more.
     fn release(&mut self, _room: &RoomName) {}
 
+    /// Does a little of what can wait: called after each round of work, when its answers are out, and
+    /// again while there is more and nobody waits. Rooms wait as long as it takes.
+    fn tidy(&mut self) -> Result<Tidied, StoreFault> {
+        Ok(Tidied::Done)
+    }
+
     /// Closes and opens the medium anew, so that what is believed to be stored is what is there.
     fn reopen(&mut self) -> Result<(), StoreFault>;
+}
+
+/// Whether there is more of what can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tidied {
+    /// Nothing, for now.
+    Done,
+    /// Some more.
+    More,
 }

@@ -104,7 +104,7 @@ pub(crate) struct Options {
 }
 
 /// The stores that there are.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StoreKind {
     /// A SQLite database.
     Sqlite,

@@ -1,5 +1,6 @@
 //! What the rooms are kept by: its part of the command line.
 
+use super::units;
 use clap::ValueEnum;
 use yroom_net::store::Compression;
 
@@ -10,6 +11,11 @@ pub(crate) struct StoreOptions {
     /// --store memory.
     #[arg(long, env = "YROOM_COMPRESS", value_name = "HOW", default_value = "none", global = true)]
     compress: CompressKind,
+
+    /// What the database of --store sqlite is to grow to, as 512MiB or 20GiB. Above it the logs of rooms
+    /// that nobody has open are folded, whatever is said of history; no document is deleted.
+    #[arg(long, env = "YROOM_DB_MAX_BYTES", value_name = "SIZE", value_parser = units::bytes)]
+    db_max_bytes: Option<usize>,
 }
 
 /// [`Compression`] on the command line.
@@ -22,6 +28,11 @@ enum CompressKind {
 }
 
 impl StoreOptions {
+    /// The bound of the database, if there is one.
+    pub(crate) fn bound(self) -> Option<u64> {
+        self.db_max_bytes.map(|bytes| bytes as u64)
+    }
+
     pub(crate) fn compression(self) -> Compression {
         match self.compress {
             CompressKind::None => Compression::none(),

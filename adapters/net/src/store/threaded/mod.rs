@@ -118,6 +118,10 @@ impl Shared {
         self.ready.notify_one();
     }
 
+    fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Everything that waits; `None` when there will be nothing more.
     fn wait(&self) -> Option<Vec<Job>> {
         let mut queue = self.lock();

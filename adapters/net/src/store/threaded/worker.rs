@@ -1,7 +1,7 @@
 //! The thread's work.
 
-use super::super::BlockingStore;
 use super::super::reply::{Answer, Reply};
+use super::super::{BlockingStore, Tidied};
 use super::guard::Guarded;
 use super::round::{Chore, Round};
 use super::{Job, Shared};
@@ -44,8 +44,9 @@ impl<S: BlockingStore> Worker<S> {
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let _shut = ShutOnDrop(&shared);
+        let mut tidied = Tidied::Done;
         loop {
-            if self.waiting.is_empty() {
+            if self.waiting.is_empty() && tidied == Tidied::Done {
                 match shared.wait() {
                     Some(jobs) => self.waiting = jobs.into(),
                     None => return,
@@ -55,7 +56,17 @@ impl<S: BlockingStore> Worker<S> {
             }
             let round = Round::take(&mut self.waiting);
             self.carry_out(round);
+            tidied = self.tidy();
         }
+    }
+
+    /// What can wait is no reason to end later, and nobody hears of its failures: a fault of unknown
+    /// effect has the store opened anew, as any.
+    fn tidy(&mut self) -> Tidied {
+        if self.shared.is_closed() {
+            return Tidied::Done;
+        }
+        self.store.call(BlockingStore::tidy).unwrap_or(Tidied::Done)
     }
 
     fn carry_out(&mut self, round: Round) {

@@ -5,7 +5,6 @@ use crate::store::SqliteStore;
 use crate::tables::{Tables, corrupt};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::VecDeque;
-use std::fmt;
 use yroom::{Batch, RoomName, StoreFault, StoreFaultKind, update};
 use yroom_net::store::Tidied;
 
@@ -14,7 +13,7 @@ const ROUNDS: u32 = 64;
 /// When nothing could be freed, not before so many.
 const ROUNDS_AT_REST: u32 = 4_096;
 /// Rooms that are looked at together, to begin with the one that changed longest ago.
-const ROOMS: usize = 1_024;
+const ROOMS: i64 = 1_024;
 /// Pages given back at a time; other rooms' commits wait for it.
 const PAGES: i64 = 1_024;
 /// A log smaller than a page, or than such a part of its snapshot, is not worth writing that anew.
@@ -22,6 +21,7 @@ const WORTH: i64 = 4_096;
 const PART: i64 = 64;
 
 /// What the database may grow to, and how far freeing is.
+#[derive(Debug)]
 pub(crate) struct Bound {
     bytes: u64,
     /// Rounds until the database is looked at.
@@ -206,7 +206,7 @@ impl SqliteStore {
             "SELECT id, (SELECT at_ms FROM log WHERE room = id ORDER BY first DESC LIMIT 1)
              FROM room WHERE id > ?1 ORDER BY id LIMIT ?2",
         )?;
-        let mut rows = select.query([walk.after, ROOMS as i64])?;
+        let mut rows = select.query([walk.after, ROOMS])?;
         let (mut found, mut any) = (Vec::new(), false);
         while let Some(row) = rows.next()? {
             any = true;
@@ -239,12 +239,6 @@ impl SqliteStore {
             tables.fold(id, stored.last(), &merged)
         })?;
         Ok(true)
-    }
-}
-
-impl fmt::Debug for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound").field("bytes", &self.bytes).field("work", &self.work).finish()
     }
 }
 

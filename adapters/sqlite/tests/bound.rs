@@ -30,7 +30,7 @@ fn bounded(dir: &Path, bytes: u64) -> (SqliteStore, Receiver<String>) {
 fn fill(dir: &Path) -> u64 {
     let mut store = SqliteStore::open(dir).expect("it opens");
     for room in 0..ROOMS {
-        let at_ms = now_ms() - 1_000_000 * room as i64;
+        let at_ms = now_ms() - 1_000_000 * room.cast_signed();
         let rows: Vec<_> =
             (1..=ROWS).map(|place| (one(&name(room), place), Stamp::at(at_ms))).collect();
         store.restore(&rows).expect("stored");

@@ -89,10 +89,20 @@ impl Desk {
         }
     }
 
-    /// Changes the queue, and has everybody look at it.
+    /// Changes the queue. Those who wait are woken if there is something to do earlier than they
+    /// expect, or nothing any more: a room that changes all the time wakes nobody.
     fn with<T>(&self, change: impl FnOnce(&mut Queue<Room>, Instant) -> T) -> T {
-        let result = change(&mut self.lock().queue, Instant::now());
-        self.changed.notify_all();
+        let mut state = self.lock();
+        let before = state.queue.next_due();
+        let result = change(&mut state.queue, Instant::now());
+        let sooner = match (state.queue.next_due(), before) {
+            (Some(now), Some(before)) => now < before,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if sooner || state.queue.is_empty() {
+            self.changed.notify_all();
+        }
         result
     }
 
@@ -329,5 +339,33 @@ fn load(store: &dyn Store, room: &RoomName, over: &dyn Fn() -> bool) -> Result<S
     match inputs.and_then(|inputs| inputs.into_iter().next()) {
         Some(Input::Loaded { result, .. }) => result.map_err(|fault| fault.to_string()),
         _ => Err("the store does not answer".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use yroom::Config;
+    use yroom_net::Server;
+    use yroom_net::runtime::Smol;
+
+    #[test]
+    fn when_happenings_are_missed_all_loaded_rooms_count_as_changed() {
+        let running = Server::<Smol>::new(Config::default()).threads(2).start().unwrap();
+        let names = ["a", "b", "c"].map(|name| RoomName::new(name).unwrap());
+        let never = || false;
+        let hold = |name| wait(running.rooms().get(name), None, never).unwrap().unwrap();
+        let held: Vec<Room> = names.iter().map(hold).collect();
+        let (told, telling) = mpsc::channel();
+        let webhook = Webhook::new("http://127.0.0.1:1/").unwrap().observe(move |trouble| {
+            told.send(trouble.clone()).unwrap();
+        });
+        let desk = Arc::new(Desk::new(webhook.pace));
+        let courier = Courier::new(webhook, running.rooms(), Arc::clone(&desk));
+        courier.missed(7);
+        assert_eq!(telling.recv(), Ok(Trouble::Missed { count: 7 }));
+        assert_eq!(desk.lock().queue.waiting(), (3, names.to_vec()));
+        drop(held);
     }
 }

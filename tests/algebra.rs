@@ -239,6 +239,31 @@ fn a_part_waits_for_the_type_that_it_is_in() {
 }
 
 #[test]
+fn of_what_is_partly_known_only_the_rest_is_new() {
+    // Client 1: two letters and a value, and a deletion of client 2's clocks 3 to 6.
+    let update = [1, 2, 1, 0, 4, 1, 1, b'r', 2, b'h', b'i', 8, 1, 1, b'r', 1, 126, 1, 2, 1, 3, 4];
+    let new = |clock, deleted: &[(u32, u32)]| {
+        let known = StateVector::from_iter([(ClientId(1), clock)]);
+        let range = |&(start, end)| ClockRange { client: ClientId(2), start, end };
+        let deleted: DeleteSet = deleted.iter().map(range).collect();
+        novel_part(&update, &known, &deleted)
+            .expect("well formed")
+            .map(std::borrow::Cow::into_owned)
+    };
+    assert_eq!(new(0, &[]).as_deref(), Some(&update[..]));
+    assert_eq!(new(0, &[(0, 3), (7, 9)]).as_deref(), Some(&update[..]), "they only touch");
+    assert_eq!(new(3, &[]).as_deref(), Some(&[0, 1, 2, 1, 3, 4][..]));
+    assert_eq!(new(2, &[]).as_deref(), Some(&[&[1, 1, 1, 2], &update[11..]].concat()[..]));
+    let second = [1, 2, 1, 1, 0x84, 1, 0, 1, b'i'];
+    assert_eq!(new(1, &[]).as_deref(), Some(&[&second, &update[11..]].concat()[..]));
+    assert_eq!(new(3, &[(4, 5)]).as_deref(), Some(&[0, 1, 2, 2, 3, 1, 5, 2][..]));
+    let structs = &update[..17];
+    assert_eq!(new(0, &[(3, 7)]).as_deref(), Some(&[structs, &[0]].concat()[..]));
+    assert_eq!(new(0, &[(6, 9)]).as_deref(), Some(&[structs, &[1, 2, 1, 3, 3]].concat()[..]));
+    assert_eq!(new(3, &[(2, 9)]), None);
+}
+
+#[test]
 fn neighbours_with_different_right_origins_stay_two() {
     // Client 1: two values; the second's origin is the first, and its right origin client 2's.
     let values = [1, 2, 1, 0, 8, 1, 1, b'r', 1, 126, 0xc8, 1, 0, 2, 0, 1, 126, 0];

@@ -11,6 +11,8 @@
 )]
 #![allow(unreachable_pub, dead_code, reason = "no library")]
 
+#[path = "hostile/counting.rs"]
+mod counting;
 #[path = "referee/judge.rs"]
 mod judge;
 #[path = "algebra/model.rs"]
@@ -18,9 +20,8 @@ mod model;
 #[path = "referee/trace.rs"]
 mod trace;
 
+use counting::{held_by, kept_by};
 use model::uint;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -29,44 +30,6 @@ use yroom::update::{
     DeleteSet, Limit, ScanLimits, Snapshot, StateVector, UpdateError, diff, merge, novel_part,
     ready_part, scan,
 };
-
-/// Counts what this thread holds, and the most that it has held.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static MOST: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    HELD.with(|held| {
-        held.set(held.get() + bytes);
-        MOST.with(|most| most.set(most.get().max(held.get())));
-    });
-}
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size().cast_signed());
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(-(layout.size().cast_signed()));
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// The most bytes that `work` has held at a time. A block that grows counts twice while it is moved.
-fn held_by<T>(work: impl FnOnce() -> T) -> usize {
-    let before = HELD.with(Cell::get);
-    MOST.with(|most| most.set(before));
-    drop(work());
-    (MOST.with(Cell::get) - before).cast_unsigned()
-}
 
 /// Does one thing with an update.
 type Operation = fn(&[u8]);
@@ -484,10 +447,11 @@ fn a_resident_document_takes_little_more_than_its_bytes() {
         let updates: Vec<&[u8]> = log.iter().map(Vec::as_slice).collect();
         let whole = merge(&updates).expect("real updates");
         let size = whole.len();
-        let before = HELD.with(Cell::get);
-        let snapshot = Snapshot::load(whole.as_slice().to_vec().into(), &wide()).expect("as above");
-        let resident = Resident { deleted: snapshot.delete_set(), snapshot };
-        let held = (HELD.with(Cell::get) - before).cast_unsigned();
+        let (resident, held) = kept_by(|| {
+            let bytes = whole.as_slice().to_vec().into();
+            let snapshot = Snapshot::load(bytes, &wide()).expect("as above");
+            Resident { deleted: snapshot.delete_set(), snapshot }
+        });
         let ranges = resident.deleted.range_count();
         println!("{name}: {held} bytes held for {size}, with {ranges} delete ranges");
         assert!(held * 10 <= size * 13 + 10 * 4_096, "{name}: {held} of {size}");

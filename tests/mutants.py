@@ -13,7 +13,7 @@ is tried again with `cargo mutants -F NAME`, which has all tests of the engine.
 
 Prints a line for each mutant and the score. `MUTANTS_DIR` names a directory to be kept between runs.
 """
-import argparse, json, os, random, re, resource, shutil, signal, subprocess, sys, tempfile
+import argparse, json, os, random, re, resource, shutil, signal, subprocess, sys, tempfile, zlib
 
 ROOT = subprocess.check_output(["git", "rev-parse", "--show-toplevel"], text=True,
                                cwd=os.path.dirname(os.path.abspath(__file__))).strip()
@@ -56,8 +56,8 @@ def main():
     mutants = [m for m in listed() if m["name"].startswith(tuple(options.prefix))]
     if options.only:
         with open(options.only) as names:
-            names = set(names.read().splitlines())
-        mutants = [m for m in mutants if m["name"] in names]
+            names = {name: at for at, name in enumerate(names.read().splitlines())}
+        mutants = sorted((m for m in mutants if m["name"] in names), key=lambda m: names[m["name"]])
     elif options.sample:
         mutants = random.Random(options.seed).sample(mutants, options.sample)
     home = os.environ.get("MUTANTS_DIR") or tempfile.mkdtemp(prefix="yroom-mutants-")
@@ -111,7 +111,8 @@ def lay_out(home):
         lib.write("#![allow(dead_code, unused_imports, unreachable_pub)]\nextern crate self as yroom;\n")
         lib.write("\n".join(lines))
     with open(f"{home}/Cargo.toml", "w") as manifest:
-        manifest.write(MANIFEST)
+        # Runs that share a target directory must not take each other's binaries for their own.
+        manifest.write(MANIFEST.replace("0.0.0", f"0.0.{zlib.crc32(home.encode())}"))
     shutil.copy(f"{ROOT}/Cargo.lock", f"{home}/Cargo.lock")
 
 
@@ -133,7 +134,10 @@ def outcome_of(home, mutant):
         with open(path, "w") as file:
             file.write(mutated(text, mutant))
         binary = build(home)
-        return ("unviable", "") if not binary else (try_out(home, binary) or ("missed", ""))
+        if not binary:
+            return "unviable", ""
+        own = mutant["file"].removeprefix("src/").split("/")[0].removesuffix(".rs") + "::"
+        return try_out(home, binary, [own]) or try_out(home, binary) or ("missed", "")
     finally:
         with open(path, "w") as file:
             file.write(text)
@@ -146,10 +150,10 @@ def mutated(text, mutant):
     return text[:start] + mutant["replacement"] + text[end:]
 
 
-def try_out(home, binary):
+def try_out(home, binary, *stages):
     """What notices, or nothing."""
-    for stage in STAGES:
-        command = [binary, "--quiet", *stage]
+    for tests in stages or STAGES:
+        command = [binary, "--quiet", *tests]
         done = subprocess.run(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               preexec_fn=bound, env=os.environ | {"PROPTEST_MAX_SHRINK_ITERS": "0"})
         out = done.stdout.decode(errors="replace")

@@ -303,3 +303,73 @@ pub(super) fn cut_values(kind: Kind, body: &[u8], count: u32) -> Result<usize, U
     }
     Ok(reader.at())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_values_as_there_is_room_for_and_one_at_least() {
+        // Three bytes each.
+        let values = [119, 1, b'a'].repeat(5);
+        for (room, count) in [(0, 1), (1, 1), (3, 1), (4, 2), (6, 2), (7, 3), (15, 5), (99, 5)] {
+            assert_eq!(within(Kind::Any, &values, room), Ok((count, 3 * count as usize)), "{room}");
+        }
+        let values = [2, b'4', b'2'].repeat(5);
+        for (room, count) in [(0, 1), (3, 1), (4, 2), (15, 5), (99, 5)] {
+            assert_eq!(
+                within(Kind::Json, &values, room),
+                Ok((count, 3 * count as usize)),
+                "{room}"
+            );
+        }
+    }
+
+    #[test]
+    fn as_much_text_as_there_is_room_for_and_no_half_character() {
+        // One, two, three and four bytes: five units.
+        let text = "a\u{e4}\u{20ac}\u{1f600}".as_bytes();
+        let ends = [(0, 1), (1, 1), (2, 3), (3, 3), (4, 6), (6, 6), (7, 10), (10, 10), (99, 10)];
+        for (room, end) in ends {
+            let units = utf16_len(&text[..end]);
+            assert_eq!(within(Kind::Text, text, room), Ok((units, end)), "{room}");
+        }
+        assert_eq!(utf16_len(text), 5);
+        let long = "\u{1f600}".repeat(1_000);
+        assert_eq!(utf16_len(long.as_bytes()), 2_000);
+    }
+
+    #[test]
+    fn text_is_cut_between_units_and_a_pair_in_its_middle() {
+        let text = "a\u{e4}\u{20ac}\u{1f600}z".as_bytes();
+        let cuts = [(0, 0), (1, 1), (2, 3), (3, 6), (5, 10), (6, 11)];
+        for (units, at) in cuts {
+            let cut = cut_text(text, 6, units);
+            assert_eq!((cut.at, cut.in_pair, cut.right()), (at, false, at), "after {units}");
+        }
+        let cut = cut_text(text, 6, 4);
+        assert_eq!((cut.at, cut.in_pair, cut.right()), (6, true, 10));
+        // All units are bytes: it need not be looked at.
+        assert_eq!(cut_text(b"plain", 5, 3).at, 3);
+    }
+
+    #[test]
+    fn text_that_was_never_checked_is_cut_inside_itself() {
+        for text in [&b"ab\xf0"[..], b"\xf0", b"\xe2", b"ab\xc3", b"\xf0\x9f"] {
+            for units in 0..4 {
+                let cut = cut_text(text, 9, units);
+                assert!(cut.right() <= text.len(), "{text:?} after {units}: {cut:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_cut_after_so_many() {
+        let values = [119, 2, b'a', b'b', 117, 1, 126, 125, 0x85, 1];
+        for (count, at) in [(0, 0), (1, 4), (2, 7), (3, 10)] {
+            assert_eq!(cut_values(Kind::Any, &values, count), Ok(at));
+        }
+        assert!(cut_values(Kind::Any, &values, 4).is_err());
+        assert_eq!(cut_values(Kind::Json, &[2, b'4', b'2', 1, b'0'], 1), Ok(3));
+    }
+}

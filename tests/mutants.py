@@ -18,7 +18,9 @@ import argparse, json, os, random, re, resource, shutil, signal, subprocess, sys
 ROOT = subprocess.check_output(["git", "rev-parse", "--show-toplevel"], text=True,
                                cwd=os.path.dirname(os.path.abspath(__file__))).strip()
 MODULES = ["awareness", "config", "error", "identity", "io", "journal", "json", "time", "update", "wire"]
-TESTS = ["algebra", "batches", "delete_sets", "merging", "values"]
+TESTS = ["algebra", "batches", "delete_sets", "held", "merging", "values"]
+# What those have beside them.
+PARTS = ["algebra", "hostile"]
 # Tests by the beginnings of their names, the fastest first.
 STAGES = [["update::", "journal::", "json::", "values::", "batches::", "merging::"], ["awareness::", "delete_sets::"], []]
 # All of them take three seconds.
@@ -96,11 +98,11 @@ def lay_out(home):
             text = source.read()
         # What stands at a crate's front has no place in a module.
         text = re.sub(r"^#!\[.*\]$", "", text, flags=re.M)
-        text = re.sub(r"^use model::", "use self::model::", text, flags=re.M)
+        text = re.sub(r"^use (model|counting)::", r"use self::\1::", text, flags=re.M)
         with open(f"{home}/tests/{test}.rs", "w") as copy:
             copy.write(text)
-        if os.path.isdir(f"{ROOT}/tests/{test}"):
-            shutil.copytree(f"{ROOT}/tests/{test}", f"{home}/tests/{test}")
+    for part in PARTS:
+        shutil.copytree(f"{ROOT}/tests/{part}", f"{home}/tests/{part}")
     with open(f"{ROOT}/src/lib.rs") as source:
         text = source.read()
     # The modules, and what is made public of them.

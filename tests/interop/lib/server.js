@@ -13,9 +13,9 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { until } from './wait.js'
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..')
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..')
 const target = process.env.CARGO_TARGET_DIR ?? path.join(root, 'target')
-const binary = process.env.YROOM_BIN ?? path.join(target, 'release', 'yroom')
+export const binary = process.env.YROOM_BIN ?? path.join(target, 'release', 'yroom')
 
 const defaultStore = process.env.INTEROP_STORE ?? 'sqlite'
 

@@ -196,7 +196,7 @@ pub struct Limits {
     /// A frame's bytes; then close 1009. Default: 64 MiB, so that a large document can be brought.
     pub frame_bytes: usize,
     /// The document's bytes (snapshot and tail); an update that goes beyond closes its sender with
-    /// 1009. Default: 256 MiB.
+    /// 1009. At most 1 GiB, whatever is set here. Default: 256 MiB.
     pub document_bytes: usize,
     /// The bounds of one update; see there.
     pub update: ScanLimits,

@@ -27,6 +27,9 @@ pub(crate) struct Document {
     levels: usize,
 }
 
+/// So much of a log is folded in one go when it is loaded.
+const LOADED_BYTES: usize = 64 << 20;
+
 /// So many types are not looked at closer: they nest at most as deep as they are many.
 const FEW_TYPES: usize = 16;
 
@@ -68,9 +71,23 @@ impl Document {
             let scan = update::scan(update, &ScanLimits::NONE).map_err(|e| corrupt("update", e))?;
             document.levels += scan.types;
             document.accept(update, &scan);
+            // A log that is kept for ever is longer than what is merged at once.
+            if document.tail.framed.len() > LOADED_BYTES {
+                document.fold_loaded()?;
+            }
         }
-        document.fold(stored.last());
+        document.fold_loaded()?;
         Ok(document)
+    }
+
+    fn fold_loaded(&mut self) -> Result<(), StoreFault> {
+        if self.bytes() > update::MERGE_BYTES {
+            let limit = update::MERGE_BYTES;
+            let message = format!("the document is over the limit of {limit} bytes");
+            return Err(StoreFault::new(StoreFaultKind::NotDone, message));
+        }
+        self.fold(Seq(self.folded.0 + self.tail.count));
+        Ok(())
     }
 
     fn empty(folded: Seq) -> Self {
@@ -162,8 +179,9 @@ impl Document {
     fn check_limits(&self, part: &[u8], scan: &Scan, limits: &Limits) -> Result<(), Fault> {
         let new_clients =
             scan.ranges.iter().filter(|range| self.known.get(range.client) == 0).count();
-        if self.bytes() + part.len() > limits.document_bytes {
-            Err(over("the document is at its limit of bytes", limits.document_bytes))
+        let document_bytes = limits.document_bytes.min(update::MERGE_BYTES);
+        if self.bytes() + part.len() > document_bytes {
+            Err(over("the document is at its limit of bytes", document_bytes))
         } else if self.known.len() + new_clients > limits.clients_per_document {
             Err(over("the document is at its limit of client ids", limits.clients_per_document))
         } else if self.deleted.range_count() + scan.deletes.len()

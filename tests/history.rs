@@ -4,9 +4,10 @@ mod support;
 
 use std::time::Duration;
 use support::{World, Writer, frame_of};
+use yroom::wire::varint;
 use yroom::{
     Batch, Config, Event, Folding, History, Input, Limits, RoomName, Seq, StoreFault,
-    StoreFaultKind, StoreOp,
+    StoreFaultKind, StoreOp, Stored,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -361,4 +362,25 @@ fn by_default_a_log_is_folded_when_it_pays() {
     let writer = session(&mut world, 7, 500);
     assert!(folded(&world).1 < 100);
     assert_eq!(text(&mut world), writer.text());
+}
+
+#[test]
+fn a_log_of_more_bytes_than_are_merged_at_once_is_loaded() {
+    let mut world = world(History::KEEP_ALL);
+    // A picture in the root type "t", which nobody looks into.
+    let picture = vec![0; 16 << 20];
+    let mut update = vec![1, 1, 7, 0, 3, 1, 1, b't'];
+    varint::write(&mut update, picture.len() as u64);
+    update.extend_from_slice(&picture);
+    update.push(0);
+    let framed = Batch::single(Seq(1), &update).framed().clone();
+    // Each row has the same bytes, and these lie in memory once: an update that came 70 times.
+    let row = |place| Batch::from_framed(Seq(place), framed.clone()).expect("a batch");
+    let log: Vec<Batch> = (1..=70).map(row).collect();
+    assert!(log.iter().map(|batch| batch.framed().len()).sum::<usize>() > 1 << 30);
+    world.store.insert(name(), Stored { log, ..Stored::default() });
+    let conn = world.open("r");
+    assert!(!world.closed.contains_key(&conn), "{:?}", world.closed);
+    let room = world.hub.find(&name()).expect("there");
+    assert_eq!(world.hub.content(room).expect("live").len(), update.len());
 }

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 /// content's bytes are not looked into: what was scanned before is well formed after. All of them
 /// together are at most 1 GiB.
 pub fn merge(updates: &[&[u8]]) -> Result<Vec<u8>, UpdateError> {
-    if updates.iter().map(|update| update.len()).sum::<usize>() > 1 << 30 {
+    if updates.iter().map(|update| update.len()).sum::<usize>() > MERGE_BYTES {
         return Err(UpdateError::Limit(Limit::TooLarge));
     }
     if updates.is_empty() {
@@ -47,6 +47,9 @@ pub fn merge(updates: &[&[u8]]) -> Result<Vec<u8>, UpdateError> {
     merged.tell_the_dead()?;
     merged.emit()
 }
+
+/// The most bytes that are merged at once: places in them have 32 bits.
+pub(crate) const MERGE_BYTES: usize = 1 << 30;
 
 /// What the updates hold, while they are merged.
 struct Merged<'a> {

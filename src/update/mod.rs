@@ -33,6 +33,7 @@ pub use diff::{diff, novel_part};
 pub use error::{Limit, Malformed, UpdateError};
 #[cfg(feature = "provider")]
 pub(crate) use hazards::hazards;
+pub(crate) use merge::MERGE_BYTES;
 pub use merge::merge;
 pub(crate) use nesting::depth;
 pub use ready::{Ready, ready_part};

@@ -318,3 +318,22 @@ fn what_waits_for_a_store_that_does_not_answer_makes_nothing_dearer() {
         assert_eq!(world.store[&name].last(), Seq(44_000));
     }
 }
+
+#[test]
+fn a_writer_that_never_asks_for_the_document_waits_for_the_store_too() {
+    let limits = Limits { journal_bytes: 1_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let conn = world.open("r");
+    world.hold_store = true;
+    let writer = Writer::new(7);
+    for _ in 0..10 {
+        world.send(conn, frame_of(&writer.types(&"x".repeat(200))));
+    }
+    assert_eq!(world.paused.get(&conn), Some(&true), "{} unsaved", world.hub.unsaved());
+    // Who has written nothing is read from, and may ask.
+    let reader = world.open("r");
+    world.send(reader, Writer::new(8).step1());
+    assert!(world.take(reader).len() > 1, "it is answered");
+    world.release_store();
+    assert_eq!(world.paused.get(&conn), Some(&false));
+}

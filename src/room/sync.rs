@@ -185,6 +185,10 @@ impl Room {
                 let held =
                     HeldUpdate { author: conn, frame, bytes: part.len(), ranges: scan.ranges };
                 self.hold_update(cx.config, seq, held);
+                if self.congested {
+                    // Also one that was left its turn to ask for the document, and writes instead.
+                    self.pause_writer(cx, slot);
+                }
                 gap
             }
         };

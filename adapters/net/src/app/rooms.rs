@@ -188,9 +188,16 @@ impl Rooms {
             let open = shard.with_hub(|hub, _| hub.find(&wanted));
             if open.is_none() {
                 // No load of a hub's: a number that none has.
-                let op = StoreOp::Load { room: RoomId::from_raw(u64::MAX), name: wanted };
-                let reply = asked.reply_for(&op);
-                shard.store().submit(op, reply);
+                let room = RoomId::from_raw(u64::MAX);
+                // Released at once: a store takes what was loaded to be in use.
+                let ops = [
+                    StoreOp::Load { room, name: wanted.clone() },
+                    StoreOp::Release { room, name: wanted },
+                ];
+                for op in ops {
+                    let reply = asked.reply_for(&op);
+                    shard.store().submit(op, reply);
+                }
             }
             answer.send(open);
         });

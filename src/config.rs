@@ -174,8 +174,9 @@ impl Default for History {
 /// Whether a log is folded before it reaches a bound of [`History`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Folding {
-    /// When it has more than [`Limits::tail_bytes`] and more than a quarter of the snapshot, and
-    /// when a room is unloaded with a log that would make its next load slower.
+    /// When it has more than [`Limits::tail_bytes`] and more than a quarter of the snapshot (eight
+    /// times as much while updates come faster than they are stored), and when a room is unloaded with
+    /// a log that would make its next load slower.
     #[default]
     WhenItPays,
     /// Only at the other bounds; without any, never.

@@ -384,3 +384,36 @@ fn a_log_of_more_bytes_than_are_merged_at_once_is_loaded() {
     let room = world.hub.find(&name()).expect("there");
     assert_eq!(world.hub.content(room).expect("live").len(), update.len());
 }
+
+/// Answers the oldest of what the store was asked; whether it was a fold.
+fn answer(world: &mut World) -> bool {
+    let op = world.held.remove(0);
+    let folds = matches!(op, StoreOp::Compact { .. });
+    let answer = world.perform(op).expect("an answer");
+    world.input(answer);
+    folds
+}
+
+#[test]
+fn a_fold_waits_while_the_room_is_written_to_faster_than_it_is_stored() {
+    let mut world = world(History::default());
+    let conn = world.open("r");
+    world.hold_store = true;
+    let writer = Writer::new(7);
+    let mut write = |world: &mut World| world.send(conn, frame_of(&writer.types("01234567")));
+    write(&mut world);
+    let busy = (1..).find(|_| {
+        // There is always a next one when the store answers.
+        write(&mut world);
+        answer(&mut world)
+    });
+    while !world.held.is_empty() {
+        answer(&mut world);
+    }
+    let quiet = (1..).find(|_| {
+        write(&mut world);
+        std::iter::from_fn(|| (!world.held.is_empty()).then(|| answer(&mut world))).any(|it| it)
+    });
+    let (busy, quiet) = (busy.expect("a fold"), quiet.expect("a fold"));
+    assert!(busy > 4 * quiet, "{busy} rows while busy, {quiet} while not");
+}

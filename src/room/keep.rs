@@ -10,6 +10,10 @@ use crate::journal::Progress;
 use crate::update;
 use bytes::Bytes;
 
+/// How many times longer a log may become while the room is written to faster than it is stored: a fold
+/// takes the store's time from the appends that peers wait for.
+const BUSY: usize = 8;
+
 impl Room {
     /// Finishes a turn: what came together is appended together, and what may be shown is sent.
     pub(crate) fn settle(&mut self, cx: &mut Context<'_>) {
@@ -52,7 +56,8 @@ impl Room {
     }
 
     fn due(&self, cx: &Context<'_>) -> Option<Due> {
-        self.log.due(cx.now, cx.config, self.document.snapshot().len())
+        let patience = if self.journal.is_durable() { 1 } else { BUSY };
+        self.log.due(cx.now, cx.config, self.document.snapshot().len(), patience)
     }
 
     fn compact(&mut self, cx: &mut Context<'_>) {

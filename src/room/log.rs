@@ -91,21 +91,29 @@ impl Log {
     }
 
     /// What of it is to be folded, beside a snapshot of so many bytes.
-    pub(super) fn due(&self, now: Timestamp, config: &Config, snapshot: usize) -> Option<Due> {
+    ///
+    /// A log that is only long has to be `patience` times longer than one that pays to be folded.
+    pub(super) fn due(
+        &self,
+        now: Timestamp,
+        config: &Config,
+        snapshot: usize,
+        patience: usize,
+    ) -> Option<Due> {
         if self.rows == 0 || self.folding != Stage::None {
             return None;
         }
-        if self.is_due(now, config, snapshot) && self.may_fold(now, config) {
+        if self.is_due(now, config, snapshot, patience) && self.may_fold(now, config) {
             return Some(Due::Whole);
         }
         self.is_old(now, &config.history).then_some(Due::Older)
     }
 
-    fn is_due(&self, now: Timestamp, config: &Config, snapshot: usize) -> bool {
+    fn is_due(&self, now: Timestamp, config: &Config, snapshot: usize, patience: usize) -> bool {
         let history = &config.history;
         let pays = match history.folding {
             Folding::WhenItPays => {
-                self.bytes > config.limits.tail_bytes && self.bytes > snapshot / 4
+                self.bytes / patience > config.limits.tail_bytes.max(snapshot / 4)
             }
             Folding::AtBounds => false,
         };

@@ -400,9 +400,9 @@ fn a_fold_waits_while_the_room_is_written_to_faster_than_it_is_stored() {
     let conn = world.open("r");
     world.hold_store = true;
     let writer = Writer::new(7);
-    let mut write = |world: &mut World| world.send(conn, frame_of(&writer.types("01234567")));
+    let write = |world: &mut World| world.send(conn, frame_of(&writer.types("01234567")));
     write(&mut world);
-    let busy = (1..).find(|_| {
+    let busy = (1..1_000).find(|_| {
         // There is always a next one when the store answers.
         write(&mut world);
         answer(&mut world)
@@ -410,7 +410,7 @@ fn a_fold_waits_while_the_room_is_written_to_faster_than_it_is_stored() {
     while !world.held.is_empty() {
         answer(&mut world);
     }
-    let quiet = (1..).find(|_| {
+    let quiet = (1..1_000).find(|_| {
         write(&mut world);
         std::iter::from_fn(|| (!world.held.is_empty()).then(|| answer(&mut world))).any(|it| it)
     });

@@ -112,7 +112,12 @@ impl Room {
         if count == 0 {
             return;
         }
-        let open: Vec<(Seq, Gated)> = self.gated.drain(..count).collect();
+        let open = if count == self.gated.len() {
+            // A room that has gone quiet gives the buffer back.
+            std::mem::take(&mut self.gated)
+        } else {
+            self.gated.drain(..count).collect()
+        };
         let updates: SmallVec<[&HeldUpdate; 8]> = open
             .iter()
             .filter_map(|(_, gated)| match gated {
@@ -142,9 +147,6 @@ impl Room {
                     }
                 }
             }
-        }
-        if self.gated.is_empty() {
-            self.gated.shrink_to(64);
         }
     }
 

@@ -239,6 +239,21 @@ fn a_part_waits_for_the_type_that_it_is_in() {
 }
 
 #[test]
+fn what_is_deleted_of_what_comes_along_is_ready_and_no_more() {
+    // Client 2 writes behind client 1's letters, which come behind it, and deletes one of them, one of
+    // its own and what nobody has yet.
+    let structs = [2, 1, 2, 0, 0x84, 1, 1, 2, b'h', b'o', 1, 1, 0, 4, 1, 1, b'r', 2, b'h', b'i'];
+    let update = [&structs[..], &[2, 2, 1, 1, 1, 1, 1, 0, 1]].concat();
+    let ready = ready_part(&update, &StateVector::new(), &limits()).expect("well formed");
+    assert_eq!((ready.part.as_deref(), &ready.missing[..]), (Some(&update[..]), &[][..]));
+    let update = [&structs[..], &[2, 2, 1, 1, 1, 1, 2, 0, 1, 1, 3]].concat();
+    let ready = ready_part(&update, &StateVector::new(), &limits()).expect("well formed");
+    let part = [&structs[..], &[2, 2, 1, 1, 1, 1, 1, 0, 2]].concat();
+    assert_eq!(ready.part.as_deref(), Some(&part[..]));
+    assert_eq!(ready.missing, [yroom::update::Id { client: ClientId(1), clock: 2 }]);
+}
+
+#[test]
 fn of_what_is_partly_known_only_the_rest_is_new() {
     // Client 1: two letters and a value, and a deletion of client 2's clocks 3 to 6.
     let update = [1, 2, 1, 0, 4, 1, 1, b'r', 2, b'h', b'i', 8, 1, 1, b'r', 1, 126, 1, 2, 1, 3, 4];

@@ -356,6 +356,18 @@ mod tests {
     }
 
     #[test]
+    fn what_refers_to_what_never_comes_waits_for_no_more_than_there_is() {
+        // Client 2 stands beside clock 9 of client 1's, of which the update has two.
+        let update = [2, 1, 2, 0, 0x84, 1, 9, 1, b'x', 1, 1, 0, 4, 1, 1, b'r', 2, b'h', b'i', 0];
+        let mut slices = Slices::new(Bytes::copy_from_slice(&update), 1).unwrap();
+        let first = [1, 1, 1, 0, 4, 1, 1, b'r', 2, b'h', b'i', 0];
+        assert_eq!(slices.next_slice().unwrap().as_deref(), Some(&first[..]));
+        let second = [1, 1, 2, 0, 0x84, 1, 9, 1, b'x', 0];
+        assert_eq!(slices.next_slice().unwrap().as_deref(), Some(&second[..]));
+        assert_eq!(slices.next_slice().unwrap(), None);
+    }
+
+    #[test]
     fn an_empty_update_is_one_empty_slice() {
         let mut slices = Slices::new(Bytes::from_static(crate::update::EMPTY), 100).unwrap();
         assert_eq!(slices.next_slice().unwrap().as_deref(), Some(crate::update::EMPTY));

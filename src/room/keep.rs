@@ -104,8 +104,8 @@ impl Room {
         let (old, young) = stored.log.split_at(old);
         let Some(upto) = old.last().map(Batch::last) else { return };
         let updates = old.iter().flat_map(Batch::updates);
-        let parts: Vec<&[u8]> = stored.snapshot.as_deref().into_iter().chain(updates).collect();
-        match update::merge(&parts) {
+        let parts = stored.snapshot.as_deref().into_iter().chain(updates);
+        match update::merge_in_pieces(parts) {
             Ok(snapshot) => {
                 let began = stored.log_ages.get(old.len()).filter(|_| !young.is_empty());
                 self.log.fold_older(cx.now, snapshot.len(), old, began.copied());

@@ -48,6 +48,41 @@ pub fn merge(updates: &[&[u8]]) -> Result<Vec<u8>, UpdateError> {
     merged.emit()
 }
 
+/// Like [`merge`], piece by piece: all of them together may be longer than what is merged at once, as a
+/// log is often much longer than the document that it makes.
+pub fn merge_in_pieces<'a>(
+    updates: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Vec<u8>, UpdateError> {
+    in_pieces(updates, PIECE)
+}
+
+/// So much is merged with what was merged before.
+const PIECE: usize = 64 << 20;
+
+fn in_pieces<'a>(
+    updates: impl IntoIterator<Item = &'a [u8]>,
+    most: usize,
+) -> Result<Vec<u8>, UpdateError> {
+    let mut before = None;
+    let join = |before: Option<Vec<u8>>, piece: &[&[u8]]| {
+        let parts: Vec<&[u8]> =
+            before.as_deref().into_iter().chain(piece.iter().copied()).collect();
+        merge(&parts)
+    };
+    let (mut piece, mut bytes) = (Vec::new(), 0);
+    for (nth, update) in updates.into_iter().enumerate() {
+        // The first may be a snapshot, to which a little is added.
+        bytes += if nth == 0 { 0 } else { update.len() };
+        piece.push(update);
+        if bytes > most {
+            before = Some(join(before.take(), &piece)?);
+            piece.clear();
+            bytes = 0;
+        }
+    }
+    join(before, &piece)
+}
+
 /// The most bytes that are merged at once: places in them have 32 bits.
 pub(crate) const MERGE_BYTES: usize = 1 << 30;
 
@@ -122,5 +157,25 @@ impl Client {
     fn find(&self, clock: u32) -> Option<usize> {
         let place = self.blocks.partition_point(|block| block.end() <= clock);
         (self.blocks.get(place)?.clock <= clock).then_some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_merged_in_pieces_is_what_is_merged_at_once() {
+        // Client 1 types a letter, again and again, and client 2 what is between.
+        let letter = |client, clock| [1, 1, client, clock, 4, 1, 1, b't', 1, b'a', 0];
+        let updates: Vec<[u8; 11]> =
+            (0..60).flat_map(|clock| [letter(1, clock), letter(2, clock)]).collect();
+        let all: Vec<&[u8]> = updates.iter().map(|update| &update[..]).collect();
+        let whole = merge(&all).expect("well formed");
+        for most in [0, 1, 11, 100, 1_000, PIECE] {
+            assert_eq!(in_pieces(all.iter().copied(), most).expect("well formed"), whole, "{most}");
+        }
+        assert_eq!(merge_in_pieces([]).expect("nothing"), merge(&[]).expect("nothing"));
+        in_pieces([&b"nonsense"[..], all[0]], 0).expect_err("malformed");
     }
 }

@@ -34,7 +34,7 @@ pub use error::{Limit, Malformed, UpdateError};
 #[cfg(feature = "provider")]
 pub(crate) use hazards::hazards;
 pub(crate) use merge::MERGE_BYTES;
-pub use merge::merge;
+pub use merge::{merge, merge_in_pieces};
 pub(crate) use nesting::depth;
 pub use ready::{Ready, ready_part};
 pub use scan::{Scan, ScanLimits, scan};

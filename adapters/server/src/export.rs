@@ -63,8 +63,8 @@ pub(crate) fn run(args: &Args, options: &Options) -> Result<ExitCode, String> {
         }
         (Format::Update, [room]) => {
             let stored = read(&mut *store, room, args)?.stored;
-            let parts = updates(&stored);
-            let merged = update::merge(&parts).map_err(|error| format!("{room:?}: {error}"))?;
+            let merged = update::merge_in_pieces(updates(&stored))
+                .map_err(|error| format!("{room:?}: {error}"))?;
             write(args.output.as_deref(), &merged)?;
         }
         (Format::File, [room]) => {

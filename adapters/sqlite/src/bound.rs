@@ -234,8 +234,9 @@ impl SqliteStore {
         self.transact(|tables| {
             let stored = tables.read(id)?.stored;
             let updates = stored.log.iter().flat_map(Batch::updates);
-            let parts: Vec<&[u8]> = stored.snapshot.as_deref().into_iter().chain(updates).collect();
-            let merged = update::merge(&parts).map_err(|error| corrupt(error.to_string()))?;
+            let parts = stored.snapshot.as_deref().into_iter().chain(updates);
+            let merged =
+                update::merge_in_pieces(parts).map_err(|error| corrupt(error.to_string()))?;
             tables.fold(id, stored.last(), &merged)
         })?;
         Ok(true)

@@ -155,7 +155,9 @@ impl Hub {
     /// Does what is due at `now`; see [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.advance(now);
-        while let Some(&(at, room)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
+        // At the end of time, what is due is due again at once: it is never due.
+        let due = |at: Timestamp| at <= now && at < Timestamp::MAX;
+        while let Some(&(at, room)) = self.deadlines.first().filter(|(at, _)| due(*at)) {
             self.deadlines.remove(&(at, room));
             if let Some(room) = self.rooms.get_mut(room.0) {
                 room.scheduled = None;

@@ -16,6 +16,9 @@ impl Timestamp {
     /// The caller's epoch.
     pub const ZERO: Self = Self(0);
 
+    /// The end of time, at which additions stop.
+    pub(crate) const MAX: Self = Self(u64::MAX);
+
     /// The time `micros` microseconds after the epoch.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)

@@ -222,3 +222,22 @@ fn a_turn_that_changes_the_document_is_told_once_when_it_may_be_shown() {
     world.send(b, writer.step2(&[0]));
     assert_eq!(changes(&mut world), [], "nothing new");
 }
+
+#[test]
+fn at_the_end_of_time_everything_is_over_and_nothing_hangs() {
+    let mut world = world();
+    let (a, b) = pair(&mut world, "r");
+    world.send(a, encode::awareness(&[1, 7, 1, 2, b'{', b'}']));
+    world.take(b);
+    world.now = yroom::Timestamp::from_micros(u64::MAX);
+    for _ in 0..3 {
+        world.hub.handle_timeout(world.now);
+        world.drain();
+    }
+    assert!(!world.take(b).is_empty(), "the presence that was not renewed is gone");
+    world.close(a);
+    world.close(b);
+    world.hub.shutdown(world.now);
+    world.drain();
+    assert!(world.hub.is_drained());
+}

@@ -7,6 +7,7 @@ use crate::client::doc_of;
 use crate::coverage::{Content, Coverage, Run};
 use crate::op::{Role, Setup};
 use crate::rng::Rng;
+use crate::world::Manners;
 use yroom::provider::{Config, LinkId, Provider};
 use yroom::{
     Batch, Input, Limits, RoomName, StoreFault, StoreFaultKind, StoreOp, Stored, Timestamp,
@@ -34,6 +35,8 @@ pub(crate) struct Program {
     pub(crate) troubled_until: Timestamp,
     /// It was told to end.
     pub(crate) is_leaving: bool,
+    /// What it did on its link.
+    pub(crate) manners: Manners,
 }
 
 /// An edit, when the provider had counted it.
@@ -68,6 +71,7 @@ impl Program {
             owed: Coverage::default(),
             troubled_until: Timestamp::ZERO,
             is_leaving: false,
+            manners: Manners::default(),
         }
     }
 

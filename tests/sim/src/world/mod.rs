@@ -6,6 +6,7 @@
 mod attack;
 mod ending;
 mod link;
+mod manners;
 mod ops;
 mod program;
 mod server;
@@ -16,6 +17,7 @@ use crate::op::{Role, Scenario, Setup};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use link::Link;
+pub(crate) use manners::Manners;
 use server::Server;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,6 +1,7 @@
 //! What programs of ours do in the world: their providers' outputs are carried out here.
 
 use super::link::Up;
+use super::manners::Manners;
 use super::server::room_name;
 use super::{Due, World};
 use crate::client::{Question, shape};
@@ -11,7 +12,6 @@ use crate::program::Program;
 use bytes::Bytes;
 use std::time::Duration;
 use yroom::provider::{Confirmation, Event, Input, Outlook, Output, Phase, Provider};
-use yroom::wire::{self, Message};
 use yroom::{Durability, StoreOp, Timestamp};
 
 /// How long a silent server is listened to.
@@ -53,6 +53,7 @@ impl World {
             self.carry_out_for(client, output);
         }
         self.clients[client].synced = self.phase(client) == Some(Phase::Synced);
+        self.check_renewal(client);
         self.arm(client);
         Some(result)
     }
@@ -66,6 +67,7 @@ impl World {
         match output {
             Output::Connect { link } => {
                 program.line = Some(link);
+                program.manners = Manners::default();
                 self.after(Duration::from_millis(1), Due::Connect(client));
             }
             Output::Send { link, frame } => {
@@ -93,17 +95,11 @@ impl World {
     }
 
     fn program_sends(&mut self, client: usize, frame: Bytes) {
-        let who = &mut self.clients[client];
+        let who = &self.clients[client];
         let Some(program) = &who.program else { return };
         let unsent = program.unsent;
-        for message in wire::messages(&frame).map_while(Result::ok) {
-            let Message::Awareness(states) = message else { continue };
-            for entry in wire::awareness::entries(states).into_iter().flatten().flatten() {
-                if entry.client.0 == who.id {
-                    who.own.0 = entry.clock;
-                }
-            }
-        }
+        self.note_sent(client, &frame, unsent - frame.len());
+        let who = &self.clients[client];
         let (room, bytes) = (who.room, frame.len());
         let bound = self.outbox_bound(self.server_of(room), room);
         // What the server has not got yet it may be sent whole.
@@ -177,10 +173,14 @@ impl World {
     pub(super) fn program_takes(&mut self, client: usize, frame: &Bytes) {
         let who = &mut self.clients[client];
         let Some(link) = who.program.as_ref().and_then(|program| program.line) else { return };
+        let denial = self.denial(client, frame);
         let frame = frame.clone();
         self.with_provider(client, |provider, now| {
             provider.handle(now, Input::Frame { link, frame });
         });
+        if let Some(clock) = denial {
+            self.check_contradiction(client, clock);
+        }
     }
 
     /// A program's link is gone, and it was not the program that closed it.

@@ -23,6 +23,7 @@ use yrs::{
 
 /// A client, connected or not.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one browser tab")]
 pub(crate) struct Client {
     /// Its room.
     pub(crate) room: usize,
@@ -30,6 +31,12 @@ pub(crate) struct Client {
     pub(crate) role: Role,
     /// Its id as Yjs knows it.
     pub(crate) id: u64,
+    /// The ids for which it speaks as for itself, with the same state and clock.
+    pub(crate) wards: Vec<u64>,
+    /// The user that it is, if whoever let it in knows.
+    pub(crate) user: Option<String>,
+    /// Its room was deleted: it forgets the document when its connection ends.
+    pub(crate) forgets: bool,
     /// Its document.
     pub(crate) doc: Doc,
     /// Its link, while it has one.
@@ -105,18 +112,24 @@ pub(crate) struct Shape {
     pub(crate) text: String,
     /// The map's and the array's content.
     pub(crate) rest: String,
+    /// What the application gave the room at first.
+    pub(crate) given: Vec<String>,
     /// Something waits for what is not there.
     pub(crate) pending: bool,
 }
 
 impl std::fmt::Debug for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { state, deletes, text, rest, pending } = self;
+        let Self { state, deletes, text, rest, given, pending } = self;
         let ends = |text: &str| match text.len() {
             0..120 => text.to_owned(),
             len => format!("{} ... {} ({len} bytes)", &text[..40], &text[len - 40..]),
         };
-        write!(f, "{state:?} deleted {deletes:?} text {:?} rest {rest:?}", ends(text))?;
+        write!(
+            f,
+            "{state:?} deleted {deletes:?} text {:?} rest {rest:?} given {given:?}",
+            ends(text)
+        )?;
         if *pending { write!(f, " and something pending") } else { Ok(()) }
     }
 }
@@ -128,6 +141,9 @@ impl Client {
             room,
             role,
             id,
+            wards: Vec::new(),
+            user: None,
+            forgets: false,
             doc: new_doc(id),
             link: None,
             own: (0, None),
@@ -154,7 +170,12 @@ impl Client {
     /// Whether the room may change by this client.
     pub(crate) const fn may_write(&self) -> bool {
         match self.role {
-            Role::Writer | Role::Guest | Role::Hostile | Role::Program | Role::Keeper => true,
+            Role::Writer
+            | Role::Guest
+            | Role::Hostile
+            | Role::Program
+            | Role::Keeper
+            | Role::Relay => true,
             Role::Reader | Role::Observer => false,
         }
     }
@@ -167,14 +188,42 @@ impl Client {
             | Role::Hostile
             | Role::Reader
             | Role::Program
-            | Role::Keeper => true,
+            | Role::Keeper
+            | Role::Relay => true,
             Role::Observer => false,
         }
     }
 
+    /// Whether it is this id, or speaks for it.
+    pub(crate) fn speaks_for(&self, id: u64) -> bool {
+        id == self.id || self.wards.contains(&id)
+    }
+
+    /// Its id and those it speaks for.
+    pub(crate) fn own_ids(&self) -> impl Iterator<Item = u64> + use<> {
+        std::iter::once(self.id).chain(self.wards.clone())
+    }
+
+    /// A state of its own as others are shown it.
+    pub(crate) fn shown(&self, json: &str) -> String {
+        match &self.user {
+            Some(user) if json != "null" => stamped(json, user),
+            Some(_) | None => json.to_owned(),
+        }
+    }
+
+    /// What a relay's own peers see of others, it hears no more: it says of all others that they are
+    /// gone.
+    pub(crate) fn denial(&mut self) -> Bytes {
+        let ids: Vec<u64> = self.others.keys().copied().collect();
+        self.others.values_mut().for_each(|(_, state, _)| *state = None);
+        self.presence_of(&ids)
+    }
+
     /// A page reload: a new document under a new id.
-    pub(crate) fn reload(&mut self, id: u64) {
+    pub(crate) fn reload(&mut self, id: u64, wards: Vec<u64>) {
         self.id = id;
+        self.wards = wards;
         self.doc = new_doc(id);
         self.own = (0, None);
         self.others.clear();
@@ -307,7 +356,7 @@ impl Client {
                 heard.nonsense = Some("an awareness entry".to_owned());
                 return;
             };
-            if id == self.id {
+            if self.speaks_for(id) {
                 self.hear_of_itself(clock, json, &mut changed);
                 continue;
             }
@@ -333,7 +382,7 @@ impl Client {
         if gone && self.own.1.is_some() && clock >= self.own.0 {
             // "I am still here."
             self.own.0 = clock + 1;
-            changed.push(self.id);
+            changed.extend(self.own_ids());
         } else if !gone && clock > self.own.0 {
             self.own = (clock, Some(json.to_owned()));
         }
@@ -350,7 +399,7 @@ impl Client {
     }
 
     fn own_presence(&self) -> Bytes {
-        self.presence_of(&[self.id])
+        self.presence_of(&self.own_ids().collect::<Vec<_>>())
     }
 
     fn all_presence(&self) -> Bytes {
@@ -361,14 +410,14 @@ impl Client {
             .map(|(id, _)| *id)
             .collect();
         if self.own.1.is_some() {
-            ids.push(self.id);
+            ids.extend(self.own_ids());
         }
         self.presence_of(&ids)
     }
 
     fn presence_of(&self, ids: &[u64]) -> Bytes {
         let states = ids.iter().map(|id| {
-            let (clock, state) = if *id == self.id {
+            let (clock, state) = if self.speaks_for(*id) {
                 (self.own.0, self.own.1.as_deref())
             } else {
                 self.others
@@ -396,7 +445,7 @@ impl Client {
         if self.own.1.is_some() && now.since(self.renewed).as_secs() >= 15 {
             self.own.0 += 1;
             self.renewed = now;
-            changed.push(self.id);
+            changed.extend(self.own_ids());
         }
         for (id, (_, state, since)) in &mut self.others {
             if state.is_some() && now.since(*since).as_secs() >= 30 {
@@ -455,6 +504,13 @@ impl Client {
         let update = txn.encode_update_v1();
         let deletes = coverage::runs(txn.delete_set());
         Some((update, deletes))
+    }
+
+    /// How often it has what the application gave the room at first.
+    pub(crate) fn given(&self) -> u32 {
+        let mut txn = self.doc.transact_mut();
+        let given = txn.get_or_insert_array("given");
+        given.len(&txn)
     }
 
     /// The document as it is.
@@ -528,6 +584,18 @@ fn letters(rng: &mut Rng, count: u32) -> String {
     (0..count).map(|_| char::from(b'a' + rng.below(26) as u8)).collect()
 }
 
+/// What a user's stamp is.
+pub(crate) fn stamp(user: &str) -> String {
+    format!("{{\"user\":{{\"id\":\"{user}\"}}}}")
+}
+
+/// A state with a user's stamp in it, in the place of any other.
+fn stamped(json: &str, user: &str) -> String {
+    let own = json.split(",\"user\":").next().unwrap_or_default();
+    let own = own.strip_suffix('}').unwrap_or(own);
+    format!("{own},{}", &stamp(user)[1..])
+}
+
 fn new_doc(id: u64) -> Doc {
     Doc::with_client_id(id)
 }
@@ -551,6 +619,7 @@ pub(crate) fn shape(doc: &Doc) -> Shape {
     let text = txn.get_or_insert_text("text");
     let map = txn.get_or_insert_map("map");
     let list = txn.get_or_insert_array("list");
+    let given = txn.get_or_insert_array("given");
     let snapshot = txn.snapshot();
     let mut state: Vec<(u64, u32)> = snapshot
         .state_map
@@ -581,6 +650,7 @@ pub(crate) fn shape(doc: &Doc) -> Shape {
         deletes: coverage::runs(&snapshot.delete_set),
         text: text.get_string(&txn),
         rest: format!("{{{}}} [{}]", keys.join(" "), items.join(" | ")),
+        given: given.iter(&txn).map(|item| item.to_json(&txn).to_string()).collect(),
         pending: txn.has_missing_updates(),
     }
 }

@@ -111,6 +111,12 @@ impl Coverage {
         content.deletes.iter().for_each(|run| self.deletes.add(*run));
     }
 
+    /// Adds what is in another.
+    pub(crate) fn join(&mut self, other: &Self) {
+        other.structs.runs().into_iter().for_each(|run| self.structs.add(run));
+        other.deletes.runs().into_iter().for_each(|run| self.deletes.add(run));
+    }
+
     /// The first struct that is missing here.
     pub(crate) fn lacks_struct(&self, content: &Content) -> Option<Run> {
         content.structs.iter().copied().find(|run| !self.structs.has(*run))

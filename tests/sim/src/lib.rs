@@ -23,7 +23,7 @@ mod swarm;
 pub mod targets;
 mod world;
 
-pub use op::{Attack, Edit, Fate, Op, Present, Role, Scenario, Setup};
+pub use op::{Attack, Edit, Fate, Identities, Op, Past, Present, Role, Scenario, Setup};
 pub use run::{Outcome, run, shrink};
 pub use swarm::{from_bytes, scenario};
 pub use world::Telling;

@@ -4,7 +4,8 @@
 //! what exists, so that any part of a scenario is a scenario and shrinking is dropping.
 
 use std::fmt::Write as _;
-use yroom::Durability;
+use std::time::Duration;
+use yroom::{Absent, Durability, History, Limits};
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,44 @@ pub struct Setup {
     pub unload_ms: u32,
     /// The longest that inputs wait for their turn to be drained, in milliseconds.
     pub turn_ms: u8,
+    /// Bytes that a connection may send before its room is loaded.
+    pub inbox_bytes: u32,
+    /// The bytes of a state of presence.
+    pub state_bytes: u32,
+    /// Whom the clients speak for.
+    pub identities: Identities,
+    /// How much of the rooms' past is kept.
+    pub past: Past,
+    /// What a room is that the stores have never heard of.
+    pub absent: Absent,
+}
+
+/// Whom the clients of a run speak for, as whoever let them in knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identities {
+    /// Nobody knows.
+    Nobody,
+    /// Users, two clients each, whose states are stamped; some clients are nobody.
+    Users,
+    /// The same, and each connection is given its client's id.
+    Given,
+}
+
+/// How much of the rooms' past is kept in the stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// As much as costs nothing.
+    WhenItPays,
+    /// All of it.
+    All,
+    /// Until a room has not changed for so many milliseconds.
+    Quiet(u32),
+    /// So many bytes.
+    Bytes(u32),
+    /// So many milliseconds.
+    Age(u32),
+    /// So many milliseconds of each row.
+    Rows(u32),
 }
 
 /// What a client is allowed, and what it is like.
@@ -57,6 +96,8 @@ pub enum Role {
     Program,
     /// The same, with a copy of the document on a disk of its own.
     Keeper,
+    /// Another server, which is trusted with its own peers' presence. Reads and writes.
+    Relay,
 }
 
 /// One thing that happens. Times are milliseconds.
@@ -113,6 +154,8 @@ pub enum Op {
     StoreLatency { server: u8, ms: u16 },
     /// What a room's next load reads is damaged.
     Damage { room: u8, at: u16 },
+    /// The application has a room deleted, and its clients forget what they have of it.
+    Delete { room: u8 },
 }
 
 /// A change of a document.
@@ -164,10 +207,14 @@ pub enum Attack {
     Spoof,
     /// Someone else's presence, removed.
     Evict,
+    /// Its own presence, with somebody else's name in it.
+    Forge,
     /// One SyncStep1 after the other.
     AskFlood,
     /// Presence of many ids, and large.
     PresenceFlood,
+    /// States with clocks that were passed long ago, one after the other, and nothing is read.
+    Stale,
     /// A message of an unknown type.
     Unknown,
     /// A reader's attempt to insert.
@@ -203,6 +250,11 @@ impl Scenario {
             slice_bytes,
             unload_ms,
             turn_ms,
+            inbox_bytes,
+            state_bytes,
+            identities,
+            past,
+            absent,
         } = &self.setup;
         let mut out = String::from("#[test]\nfn a_scenario_found_by_the_simulation() {\n");
         out.push_str(
@@ -213,7 +265,10 @@ impl Scenario {
             "    let setup = yroom_sim::Setup {{\n        seed: {seed}, servers: {servers}, rooms: \
              {rooms}, clients: vec!{clients:?},\n        durability: \
              yroom::Durability::{durability:?}, tail_bytes: {tail_bytes},\n        outbox_bytes: \
-             {outbox_bytes}, slice_bytes: {slice_bytes}, unload_ms: {unload_ms}, turn_ms: {turn_ms},\n    }};"
+             {outbox_bytes}, slice_bytes: {slice_bytes}, unload_ms: {unload_ms}, turn_ms: {turn_ms},\n        \
+             inbox_bytes: {inbox_bytes}, state_bytes: {state_bytes},\n        \
+             identities: yroom_sim::Identities::{identities:?}, past: yroom_sim::Past::{past:?},\n        \
+             absent: yroom::Absent::{absent:?},\n    }};"
         );
         out.push_str("    let ops = vec![\n");
         for op in &self.ops {
@@ -236,6 +291,36 @@ impl Scenario {
     }
 }
 
+impl Setup {
+    /// The hubs' limits.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            tail_bytes: self.tail_bytes as usize,
+            outbox_bytes: self.outbox_bytes as usize,
+            slice_bytes: self.slice_bytes as usize,
+            inbox_bytes: self.inbox_bytes as usize,
+            awareness_state_bytes: self.state_bytes as usize,
+            frame_bytes: 1 << 20,
+            ..Limits::default()
+        }
+    }
+}
+
+impl Past {
+    /// As the engine's configuration has it.
+    pub(crate) fn history(self) -> History {
+        let span = |ms| Some(Duration::from_millis(u64::from(ms)));
+        match self {
+            Self::WhenItPays => History::default(),
+            Self::All => History::KEEP_ALL,
+            Self::Quiet(ms) => History { ttl: span(ms), ..History::KEEP_ALL },
+            Self::Bytes(bytes) => History { log_bytes: Some(bytes as usize), ..History::KEEP_ALL },
+            Self::Age(ms) => History { log_age: span(ms), ..History::KEEP_ALL },
+            Self::Rows(ms) => History { older_than: span(ms), ..History::KEEP_ALL },
+        }
+    }
+}
+
 impl Default for Setup {
     /// Two writers in a room.
     fn default() -> Self {
@@ -250,6 +335,11 @@ impl Default for Setup {
             slice_bytes: 512 << 10,
             unload_ms: 30_000,
             turn_ms: 0,
+            inbox_bytes: 1 << 20,
+            state_bytes: 16 << 10,
+            identities: Identities::Nobody,
+            past: Past::WhenItPays,
+            absent: Absent::Empty,
         }
     }
 }

@@ -84,7 +84,8 @@ impl Program {
             | Role::Observer
             | Role::Guest
             | Role::Hostile
-            | Role::Program => None,
+            | Role::Program
+            | Role::Relay => None,
         };
         let config = Config {
             seed: rng.next_u64(),
@@ -117,6 +118,12 @@ impl Program {
         self.edits.clear();
         self.deletes.clear();
         self.is_leaving = false;
+    }
+
+    /// Its disk is emptied.
+    pub(crate) fn forget(&mut self) {
+        self.disk = Stored::default();
+        self.owed = Coverage::default();
     }
 
     /// The document that is on its disk.

@@ -1,9 +1,10 @@
 //! Scenarios out of a seed: each draws which faults it has and how often ("swarm testing"), so that
 //! no fault hides behind another.
 
-use crate::op::{Attack, Edit, Fate, Op, Present, Role, Scenario, Setup};
+use crate::op::{Attack, Edit, Fate, Identities, Op, Past, Present, Role, Scenario, Setup};
 use crate::rng::Rng;
-use yroom::Durability;
+use std::collections::BTreeSet;
+use yroom::{Absent, Durability};
 
 /// The scenario of a seed.
 pub fn scenario(seed: u64) -> Scenario {
@@ -11,9 +12,13 @@ pub fn scenario(seed: u64) -> Scenario {
     let size = Size::draw(&mut rng);
     let mut setup = setup(seed, size, &mut rng);
     employ(&mut setup, &mut Rng::of(seed, 4));
+    narrow(&mut setup, &mut Rng::of(seed, 5));
+    govern(&mut setup, &mut Rng::of(seed, 6));
     let swarm = Swarm::draw(&mut rng);
     let count = size.ops(&mut rng);
-    let ops = (0..count).map(|_| swarm.op(&mut rng)).collect();
+    let mut ops = (0..count).map(|_| swarm.op(&mut rng)).collect();
+    delete(&mut ops, &mut Rng::of(seed, 7));
+    impersonate(&mut setup, &mut ops, &mut Rng::of(seed, 8));
     Scenario { setup, ops }
 }
 
@@ -78,6 +83,15 @@ fn setup(seed: u64, size: Size, rng: &mut Rng) -> Setup {
         slice_bytes: [150, 1_000, 512 << 10][rng.index(3)],
         unload_ms: [0, 100, 5_000, 30_000][rng.index(4)],
         turn_ms: [0, 0, 2, 20][rng.index(4)],
+        ..Setup::default()
+    }
+}
+
+/// Narrower bounds, in half of the seeds.
+fn narrow(setup: &mut Setup, rng: &mut Rng) {
+    if rng.chance(500) {
+        setup.inbox_bytes = [100, 4_000][rng.index(2)];
+        setup.state_bytes = [200, 2_000][rng.index(2)];
     }
 }
 
@@ -94,6 +108,64 @@ fn employ(setup: &mut Setup, rng: &mut Rng) {
                 _ => Role::Writer,
             };
         }
+    }
+}
+
+/// What the application wants: whom it knows, what it keeps, how a room begins; and a relay in some
+/// rooms.
+fn govern(setup: &mut Setup, rng: &mut Rng) {
+    setup.identities = match rng.below(10) {
+        0..2 => Identities::Users,
+        2..4 => Identities::Given,
+        _ => Identities::Nobody,
+    };
+    setup.past = match rng.below(10) {
+        0..2 => Past::All,
+        2 => Past::Quiet(1_000 << rng.below(7)),
+        3 => Past::Bytes(200 << rng.below(5)),
+        4 => Past::Age(1_000 << rng.below(7)),
+        5 => Past::Rows(1_000 << rng.below(7)),
+        _ => Past::WhenItPays,
+    };
+    if rng.chance(250) {
+        setup.absent = Absent::Initialise;
+    }
+    if rng.chance(200) {
+        let mut rooms = BTreeSet::new();
+        for (room, role) in &mut setup.clients {
+            if *role == Role::Writer && rooms.insert(*room % setup.rooms) {
+                *role = Role::Relay;
+            }
+        }
+    }
+}
+
+/// Rooms are deleted, in some seeds.
+fn delete(ops: &mut Vec<Op>, rng: &mut Rng) {
+    if ops.is_empty() || !rng.chance(150) {
+        return;
+    }
+    for _ in 0..=rng.below(3) {
+        ops.insert(rng.index(ops.len()), Op::Delete { room: rng.below(4) as u8 });
+    }
+}
+
+/// Where users are known, somebody tries to be another, in half of the seeds.
+fn impersonate(setup: &mut Setup, ops: &mut Vec<Op>, rng: &mut Rng) {
+    const KINDS: [Attack; 4] = [Attack::Spoof, Attack::Spoof, Attack::Forge, Attack::PresenceFlood];
+    if setup.identities == Identities::Nobody || ops.is_empty() || rng.chance(500) {
+        return;
+    }
+    let at = rng.index(setup.clients.len());
+    setup.clients[at].1 = Role::Hostile;
+    for _ in 0..4 + rng.below(8) {
+        let (client, attack) = (at as u8, KINDS[rng.index(KINDS.len())]);
+        let seed = rng.below(256) as u8;
+        ops.insert(rng.index(ops.len()), Op::Attack { client, attack, seed });
+        ops.insert(
+            rng.index(ops.len()),
+            Op::Presence { client: rng.below(64) as u8, present: Present::Here },
+        );
     }
 }
 
@@ -282,7 +354,7 @@ fn edit(rng: &mut Rng) -> Edit {
 }
 
 fn attack(rng: &mut Rng) -> Attack {
-    const ALL: [Attack; 12] = [
+    const ALL: [Attack; 14] = [
         Attack::Noise,
         Attack::Cut,
         Attack::Mangle,
@@ -290,8 +362,10 @@ fn attack(rng: &mut Rng) -> Attack {
         Attack::Gap,
         Attack::Spoof,
         Attack::Evict,
+        Attack::Forge,
         Attack::AskFlood,
         Attack::PresenceFlood,
+        Attack::Stale,
         Attack::Unknown,
         Attack::Trespass,
         Attack::Vandalise,
@@ -309,6 +383,8 @@ pub fn from_bytes(bytes: &[u8]) -> Scenario {
     let seed = rng.below(1 << 16);
     let mut setup = setup(seed, Size::Small, &mut rng);
     employ(&mut setup, &mut rng);
+    narrow(&mut setup, &mut rng);
+    govern(&mut setup, &mut rng);
     let mut weights = vec![(40, Kind::Edit), (30, Kind::Advance)];
     weights.extend(FAULTS.map(|fault| (8, fault)));
     let total = weights.iter().map(|(weight, _)| weight).sum();
@@ -317,5 +393,7 @@ pub fn from_bytes(bytes: &[u8]) -> Scenario {
     while !rng.is_spent() && ops.len() < 200 {
         ops.push(swarm.op(&mut rng));
     }
+    delete(&mut ops, &mut rng);
+    impersonate(&mut setup, &mut ops, &mut rng);
     Scenario { setup, ops }
 }

@@ -32,8 +32,10 @@ impl World {
             Attack::Bomb => self.inject(attacker, bomb(&mut rng)),
             Attack::Gap => self.keep_sending_gap(attacker, &gap(&mut rng)),
             Attack::Spoof | Attack::Evict => self.spoof(attacker, attack, &mut rng),
+            Attack::Forge => self.forge(attacker),
             Attack::AskFlood => self.ask_flood(attacker),
             Attack::PresenceFlood => self.inject(attacker, presence_flood(&mut rng)),
+            Attack::Stale => self.stale_flood(attacker),
             Attack::Unknown => self.inject(attacker, wire::encode::custom(200, &[seed; 5])),
             Attack::Trespass => {
                 let update = stranger(&mut rng, 1).remove(0);
@@ -67,14 +69,16 @@ impl World {
 
     /// Says something in the name of somebody else who is here.
     fn spoof(&mut self, attacker: usize, attack: Attack, rng: &mut Rng) {
-        let (room, own) = (self.clients[attacker].room, self.clients[attacker].id);
+        self.next_id += 1;
+        let room = self.clients[attacker].room;
         let now = self.now;
         let oracle = &self.oracle;
-        let victim = self.clients.iter().find(|client| {
-            client.room == room && client.id != own && oracle.is_here(now, client.id)
-        });
+        let server = self.server_of(room);
+        let is_known = |id| oracle.is_here(now, id) || self.is_claimed(server, room, id);
+        let others = self.clients.iter().enumerate().filter(|(at, _)| *at != attacker);
+        let victim = others.map(|(_, who)| who).find(|who| who.room == room && is_known(who.id));
         let Some(victim) = victim else { return };
-        let evil = format!("{{\"evil\":{}}}", rng.next_u64() >> 12);
+        let evil = format!("{{\"evil\":{}}}", self.next_id);
         let json = if let Attack::Evict = attack { "null" } else { &evil };
         let clock = victim.own.0 + rng.below(4);
         let entry = Entry { client: ClientId(victim.id), clock, json };
@@ -85,6 +89,18 @@ impl World {
         {
             self.inject(attacker, wire::encode::awareness(&write([entry])));
         }
+    }
+
+    /// Says of itself that it is another user.
+    fn forge(&mut self, attacker: usize) {
+        self.next_id += 1;
+        let who = &mut self.clients[attacker];
+        who.own.0 += 1;
+        let (client, clock) = (ClientId(who.id), who.own.0);
+        let evil = self.next_id;
+        let json = format!("{{\"evil\":{evil},\"user\":{{\"id\":\"u-99\",\"name\":\"n\"}}}}");
+        let entry = Entry { client, clock, json: &json };
+        self.inject(attacker, wire::encode::awareness(&write([entry])));
     }
 
     /// Sends the same update again and again, however often it is asked for what comes before.
@@ -98,19 +114,35 @@ impl World {
         }
     }
 
-    /// Asks for everything, often, and reads nothing.
-    fn ask_flood(&mut self, attacker: usize) {
+    /// Reads nothing for a while.
+    fn stop_reading(&mut self, attacker: usize) {
         let until = self.now + millis(20_000);
         if let Some(link) = self.clients[attacker].link.and_then(|id| self.links.get_mut(&id)) {
             link.reads_from = link.reads_from.max(until);
             link.troubled_until = link.troubled_until.max(until + Duration::from_secs(1));
         }
+    }
+
+    /// Announces what has to be put right, often, and reads nothing.
+    fn stale_flood(&mut self, attacker: usize) {
+        self.stop_reading(attacker);
+        let entry = |at: u64| Entry { client: ClientId(910_000_000 + at), clock: 0, json: "{}" };
+        let frame = wire::encode::awareness(&write((0..8).map(entry)));
+        for _ in 0..400 {
+            self.inject(attacker, frame.clone());
+        }
+    }
+
+    /// Asks for everything, often, and reads nothing.
+    fn ask_flood(&mut self, attacker: usize) {
+        self.stop_reading(attacker);
         for at in 0..60 {
             let have: &[u8] = if at % 2 == 0 { &[0] } else { &[1, 1, 1] };
             self.inject(attacker, wire::encode::sync_step1(have));
         }
-        for _ in 0..60 {
+        for at in 0..60 {
             self.inject(attacker, wire::encode::query_awareness());
+            self.inject(attacker, wire::encode::sync_status(&[at; 60]));
         }
     }
 
@@ -170,7 +202,9 @@ fn bomb(rng: &mut Rng) -> bytes::Bytes {
 }
 
 fn presence_flood(rng: &mut Rng) -> bytes::Bytes {
-    let json = format!("\"{}\"", "x".repeat(rng.index(20_000)));
+    let text = "x".repeat(rng.index(20_000) >> rng.below(10));
+    let json =
+        if rng.chance(500) { format!("\"{text}\"") } else { format!("{{\"x\":\"{text}\"}}") };
     let entries =
         (0..50).map(|at| Entry { client: ClientId(900_000_000 + at), clock: 1 + at, json: &json });
     wire::encode::awareness(&write(entries.collect::<Vec<_>>()))

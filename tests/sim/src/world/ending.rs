@@ -63,6 +63,10 @@ impl World {
         it.troubled_until = now;
         it.store.heal();
         let life = it.life;
+        let waiting = it.waiting.clone();
+        for (id, room) in waiting {
+            self.schedule(now, Due::Initialise(server, life, id, room));
+        }
         for room in 0..self.rooms() {
             let name = room_name(room);
             if self.servers[server].store.is_busy(&name) {
@@ -80,7 +84,12 @@ impl World {
                     self.leave(client);
                     self.clients[client].banned = true;
                 }
-                Role::Writer | Role::Reader | Role::Observer | Role::Program | Role::Keeper => {
+                Role::Writer
+                | Role::Reader
+                | Role::Observer
+                | Role::Program
+                | Role::Keeper
+                | Role::Relay => {
                     if self.clients[client].banned {
                         return self.fail(format!("client{client} was sent away for good"));
                     }
@@ -216,13 +225,15 @@ impl World {
         let present = self.active();
         let probes: Vec<usize> =
             (0..self.rooms()).map(|room| self.add_client(room, Role::Observer)).collect();
+        self.deny_all();
         self.advance(PRESENCE_SETTLES);
         let expected = |world: &Self, room: usize, but: u64| -> BTreeMap<u64, String> {
             present
                 .iter()
                 .map(|client| &world.clients[*client])
                 .filter(|who| who.room == room && who.id != but && who.may_be_seen())
-                .filter_map(|who| Some((who.id, who.own.1.clone()?)))
+                .filter_map(|who| Some((who, who.shown(who.own.1.as_deref()?))))
+                .flat_map(|(who, state)| who.own_ids().map(move |id| (id, state.clone())))
                 .collect()
         };
         for client in present.iter().chain(&probes) {
@@ -231,6 +242,17 @@ impl World {
             let expected = expected(self, who.room, who.id);
             if seen != expected {
                 return self.fail(format!("client{client} sees {seen:?}, there are {expected:?}"));
+            }
+        }
+    }
+
+    /// Relays say of everybody that they are gone, as when their other side has lost the link: whoever
+    /// is here contradicts at once.
+    fn deny_all(&mut self) {
+        for client in self.active() {
+            if self.clients[client].role == Role::Relay {
+                let frame = self.clients[client].denial();
+                self.send_up(client, frame);
             }
         }
     }
@@ -270,6 +292,7 @@ impl World {
         for (room, expected) in lasting {
             let late = self.add_client(room, Role::Reader);
             self.advance(Duration::from_secs(3));
+            self.check_past(room);
             let found = self.clients[late].shape();
             if found != expected {
                 return self

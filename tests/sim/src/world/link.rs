@@ -1,10 +1,11 @@
 //! Links: two ordered streams between a client and a server, until one of many things ends them.
 
 use super::{Due, World, word};
+use crate::client::stamp;
 use crate::op::Role;
 use crate::rng::Rng;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use yroom::{Access, ConnId, Input, Presence, Reject, Timestamp, wire};
 
@@ -45,6 +46,16 @@ pub(super) struct Link {
     pub(super) lossy: bool,
     /// Bytes handed over by the hub, not yet on their way.
     pub(super) unsent: usize,
+    /// Bytes and places of the frames that the hub was given.
+    pub(super) delivered: usize,
+    /// The ids of which it told presence, and its longest state.
+    pub(super) ids: BTreeSet<u64>,
+    pub(super) longest: usize,
+    /// The largest message of presence that it was sent.
+    pub(super) widest: usize,
+    /// What it may show of itself, and how much is written into that.
+    pub(super) presence: Presence,
+    pub(super) stamp: usize,
     pub(super) rng: Rng,
 }
 
@@ -82,7 +93,10 @@ impl World {
     pub(super) fn join(&mut self, client: usize) -> Result<usize, String> {
         let (now, room) = (self.now, self.clients[client].room);
         let server = self.server_of(room);
-        let access = self.access(client, server);
+        let identity = self.identity(client);
+        let stamp = self.clients[client].user.as_deref().map_or(0, |user| stamp(user).len());
+        let access = Access { identity, ..self.access(client, server) };
+        let presence = access.presence;
         let conn = match self.open(server, room, access) {
             Ok(Some(conn)) => conn,
             Ok(None) => return Err("nobody listens".to_owned()),
@@ -112,6 +126,12 @@ impl World {
             troubled_until: now,
             lossy: false,
             unsent: 0,
+            delivered: 0,
+            ids: BTreeSet::new(),
+            longest: 0,
+            widest: 0,
+            presence,
+            stamp,
             rng,
         };
         self.links.insert(id, link);
@@ -126,6 +146,7 @@ impl World {
     fn access(&mut self, client: usize, server: usize) -> Access {
         match self.clients[client].role {
             Role::Writer | Role::Hostile | Role::Program | Role::Keeper => Access::FULL,
+            Role::Relay => Access::RELAY,
             Role::Reader => Access::READ_ONLY,
             Role::Observer => Access { presence: Presence::Observe, ..Access::READ_ONLY },
             Role::Guest => {
@@ -143,13 +164,18 @@ impl World {
         access: Access,
     ) -> Result<Option<ConnId>, Reject> {
         let now = self.now;
-        let server = &mut self.servers[server];
-        if server.frozen_until > now {
+        let is_being_deleted = self.is_being_deleted(server, room);
+        let it = &mut self.servers[server];
+        if it.frozen_until > now {
             return Ok(None);
         }
-        let clock = server.clock(now);
+        let clock = it.clock(now);
         let name = super::server::room_name(room);
-        server.hub.as_mut().map(|hub| hub.open(clock, &name, access)).transpose()
+        let opened = it.hub.as_mut().map(|hub| hub.open(clock, &name, access)).transpose();
+        if is_being_deleted && opened.is_ok() {
+            self.fail(format!("room{room} is being deleted, and lets somebody in"));
+        }
+        opened
     }
 
     fn retry(&mut self, client: usize) {
@@ -222,9 +248,10 @@ impl World {
             let Some((_, up)) = link.up.pop_front() else { return };
             match up {
                 Up::Frame(frame) => {
+                    link.delivered += frame.len() + size_of::<Bytes>() + 8;
                     let (client, Some(conn)) = (link.client, link.conn) else { return };
                     self.tell(|| format!("client{client} -> {conn:?}: {}", word(&frame)));
-                    self.oracle.arrives(now, id, &self.clients[client], &frame);
+                    self.arrives(now, id, client, &frame);
                     self.input(server, Input::Frame { conn, frame });
                 }
                 Up::Bye => return self.server_hears(id),
@@ -233,6 +260,26 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// What is known of a frame when it gets to its server.
+    fn arrives(&mut self, now: Timestamp, id: u64, client: usize, frame: &Bytes) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let (server, room) = (link.server, self.clients[client].room);
+        for message in wire::messages(frame).map_while(Result::ok) {
+            let wire::Message::Awareness(states) = message else { continue };
+            for entry in wire::awareness::entries(states).into_iter().flatten().flatten() {
+                link.ids.insert(entry.client.0);
+                link.longest = link.longest.max(entry.json.len());
+            }
+        }
+        let mut claimed = Vec::new();
+        for victim in self.oracle.foreign(&self.clients[client], frame) {
+            if self.is_claimed(server, room, victim) {
+                claimed.push(victim);
+            }
+        }
+        self.oracle.arrives(now, id, &self.clients[client], &claimed, frame);
     }
 
     /// The hub hands over a frame or a close.
@@ -304,7 +351,9 @@ impl World {
                 Down::Frame(frame) => self.client_takes(client, &frame),
                 Down::Close(code) => {
                     self.tell(|| format!("client{client} is closed with {code}"));
-                    self.clients[client].banned |= (4_400..4_500).contains(&code);
+                    self.check_gone(client, code);
+                    let who = &mut self.clients[client];
+                    who.banned |= (4_400..4_500).contains(&code) && !who.forgets;
                     self.client_loses(id, Some(code));
                     // The server sees the answer to its close.
                     self.schedule(now, Due::ServerHears(id));
@@ -321,9 +370,13 @@ impl World {
         if self.clients[client].program.is_some() {
             return self.program_takes(client, frame);
         }
+        let was_synced = self.clients[client].synced;
         let heard = self.clients[client].hear(self.now, frame);
         if let Some(nonsense) = heard.nonsense {
             return self.fail(format!("client{client} was sent {nonsense}"));
+        }
+        if self.clients[client].synced && !was_synced {
+            self.check_given(client);
         }
         for number in heard.saved {
             self.saved(client, number);
@@ -376,7 +429,11 @@ impl World {
         self.clients[client].closed();
         self.tell(|| format!("client{client} has lost link{id}"));
         if self.clients[client].program.is_some() {
-            return self.program_loses(client, code);
+            self.program_loses(client, code);
+            return self.forget(client);
+        }
+        if self.clients[client].forgets {
+            return self.forget(client);
         }
         if let Some(until) = self.clients[client].away_until {
             self.schedule(until, Due::Connect(client));

@@ -3,8 +3,10 @@
 //! Nothing here runs by itself. An agenda says what happens when; time jumps from one entry to the
 //! next. The first broken promise ends the run.
 
+mod application;
 mod attack;
 mod ending;
+mod held;
 mod link;
 mod manners;
 mod ops;
@@ -23,7 +25,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 pub(crate) use store::Kept;
-use yroom::{Input, RoomName, StoreOp, Timestamp};
+use yroom::{Input, RoomId, RoomName, StoreOp, Timestamp};
 
 /// Several times what the largest scenarios need.
 const MOST_EVENTS: u64 = 3_000_000;
@@ -96,6 +98,8 @@ enum Due {
     Kill(usize, u32),
     /// A program's disk has done something.
     Disk(usize, u32, Box<StoreOp>),
+    /// The application gives a room its first content.
+    Initialise(usize, u32, RoomId, usize),
 }
 
 impl World {
@@ -113,7 +117,7 @@ impl World {
             ticks: BTreeMap::new(),
             agenda: BTreeMap::new(),
             scheduled: 0,
-            oracle: Oracle::new(rooms),
+            oracle: Oracle::new(rooms, setup.identities),
             rng: Rng::of(setup.seed, 3),
             healed: false,
             events: 0,
@@ -148,8 +152,12 @@ impl World {
 
     fn add_client(&mut self, room: usize, role: Role) -> usize {
         let number = self.clients.len();
-        let id = self.fresh_id(room, role);
-        self.clients.push(Client::new(number, room, role, id, self.setup.seed));
+        let user = self.user(number, role);
+        let id = self.fresh_id(room, role, user.as_deref());
+        let mut client = Client::new(number, room, role, id, self.setup.seed);
+        client.wards = self.fresh_wards(room, role);
+        client.user = user;
+        self.clients.push(client);
         if !self.start_program(number) {
             self.schedule(self.now, Due::Connect(number));
         }
@@ -158,10 +166,10 @@ impl World {
 
     /// A client id that no other client of any room has or had: so bytes of one room that appear
     /// in another give themselves away.
-    fn fresh_id(&mut self, room: usize, role: Role) -> u64 {
+    fn fresh_id(&mut self, room: usize, role: Role, user: Option<&str>) -> u64 {
         let id = self.next_id * 7_919 + self.rng.below(7_000);
         self.next_id += 1;
-        self.oracle.register(room, id, role);
+        self.oracle.register(room, id, role, user);
         id
     }
 
@@ -230,6 +238,7 @@ impl World {
             Due::Thaw(server) => self.thaw(server),
             Due::Kill(server, life) => self.kill(server, life),
             Due::Disk(client, life, op) => self.disk(client, life, &op),
+            Due::Initialise(server, life, id, room) => self.initialise(server, life, id, room),
         }
     }
 

@@ -77,6 +77,7 @@ impl World {
             Op::StoreLatency { server, ms } => {
                 self.servers[srv(server)].store.latency = Duration::from_millis(u64::from(ms));
             }
+            Op::Delete { room } => self.delete(usize::from(room) % self.rooms()),
             Op::Damage { room, at } => {
                 let room = usize::from(room) % self.rooms();
                 let server = self.server_of(room);
@@ -146,7 +147,7 @@ impl World {
     pub(super) fn saved(&mut self, client: usize, number: u64) {
         let who = &mut self.clients[client];
         let Some(question) = who.questions.remove(&number) else { return };
-        if self.setup.durability == yroom::Durability::Eventual {
+        if who.forgets || self.setup.durability == yroom::Durability::Eventual {
             return;
         }
         let name = room_name(who.room);
@@ -165,12 +166,14 @@ impl World {
         self.schedule(until, Due::Connect(client));
     }
 
-    fn reload(&mut self, client: usize) {
+    pub(super) fn reload(&mut self, client: usize) {
         self.kill_program(client);
         self.part(client);
         let (room, role) = (self.clients[client].room, self.clients[client].role);
-        let id = self.fresh_id(room, role);
-        self.clients[client].reload(id);
+        let user = self.clients[client].user.clone();
+        let id = self.fresh_id(room, role, user.as_deref());
+        let wards = self.fresh_wards(room, role);
+        self.clients[client].reload(id, wards);
         if !self.start_program(client) {
             self.schedule(self.now, Due::Connect(client));
         }

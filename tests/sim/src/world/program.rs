@@ -11,8 +11,8 @@ use crate::oracle::Oracle;
 use crate::program::Program;
 use bytes::Bytes;
 use std::time::Duration;
-use yroom::provider::{Confirmation, Event, Input, Outlook, Output, Phase, Provider};
-use yroom::{Durability, StoreOp, Timestamp};
+use yroom::provider::{Confirmation, Event, Input, Outlook, Output, Phase, Provider, StopReason};
+use yroom::{CloseCode, Durability, StoreOp, Timestamp};
 
 /// How long a silent server is listened to.
 const SILENCE: Duration = Duration::from_secs(31);
@@ -22,7 +22,12 @@ impl World {
     pub(super) fn start_program(&mut self, client: usize) -> bool {
         let who = &mut self.clients[client];
         match who.role {
-            Role::Writer | Role::Reader | Role::Observer | Role::Guest | Role::Hostile => {
+            Role::Writer
+            | Role::Reader
+            | Role::Observer
+            | Role::Guest
+            | Role::Hostile
+            | Role::Relay => {
                 return false;
             }
             Role::Program | Role::Keeper => {}
@@ -52,7 +57,11 @@ impl World {
             self.events += 1;
             self.carry_out_for(client, output);
         }
-        self.clients[client].synced = self.phase(client) == Some(Phase::Synced);
+        let is_synced = self.phase(client) == Some(Phase::Synced);
+        if is_synced && !std::mem::replace(&mut self.clients[client].synced, is_synced) {
+            self.check_given(client);
+        }
+        self.clients[client].synced = is_synced;
         self.check_renewal(client);
         self.arm(client);
         Some(result)
@@ -101,7 +110,8 @@ impl World {
         self.note_sent(client, &frame, unsent - frame.len());
         let who = &self.clients[client];
         let (room, bytes) = (who.room, frame.len());
-        let bound = self.outbox_bound(self.server_of(room), room);
+        let bound =
+            self.setup.outbox_bytes as usize + self.document_bound(self.server_of(room), room);
         // What the server has not got yet it may be sent whole.
         let whole = self.clients[client].whole().len();
         if unsent > bound + 4 * whole {
@@ -251,6 +261,8 @@ impl World {
         let Some(program) = &self.clients[client].program else { return };
         match event {
             Event::Stopped(_) if program.is_leaving => {}
+            Event::Stopped(StopReason::Refused { code: CloseCode::GONE, .. })
+                if self.clients[client].forgets => {}
             Event::Stopped(reason) => self.fail(format!("client{client} has stopped: {reason}")),
             Event::Retrying { reason, .. } if reason.contains("nonsense") => {
                 self.fail(format!("client{client}: {reason}"));
@@ -275,7 +287,7 @@ impl World {
         let who = &self.clients[client];
         let lossy = who.link.and_then(|id| self.links.get(&id)).is_none_or(|link| link.lossy);
         // What was lost on the way nobody has answered for.
-        if lossy || self.setup.durability == Durability::Eventual {
+        if lossy || who.forgets || self.setup.durability == Durability::Eventual {
             return;
         }
         let Some(confirmed) = who.program.as_ref().and_then(|program| program.confirmed(upto))

@@ -26,6 +26,8 @@ pub(crate) struct Store {
     pub(crate) full_until: Timestamp,
     /// How long an operation takes.
     pub(crate) latency: Duration,
+    /// Deletions that ended, and whether they were carried out.
+    pub(crate) deletions: Vec<(RoomName, bool)>,
     exact: Exact,
     rng: Rng,
 }
@@ -44,6 +46,10 @@ enum Exact {
 pub(crate) struct Kept {
     /// As the store has it.
     pub(crate) stored: Stored,
+    /// When each row of its log was written, by the server's calendar.
+    times: Vec<Timestamp>,
+    /// And the last of all.
+    changed: Option<Timestamp>,
     /// Every update at its place: what the log would be without compaction.
     pub(crate) history: Vec<Bytes>,
     /// Up to here the engine has been told that it is durable.
@@ -84,6 +90,7 @@ impl Store {
             stalled_until: Timestamp::ZERO,
             full_until: Timestamp::ZERO,
             latency: Duration::from_millis(1),
+            deletions: Vec::new(),
             exact,
             rng: Rng::of(setup.seed, 2_000 + number as u64),
         }
@@ -125,7 +132,7 @@ impl Store {
     }
 
     /// Carries out the next operation of a room.
-    pub(crate) fn perform(&mut self, now: Timestamp, room: &RoomName) -> Done {
+    pub(crate) fn perform(&mut self, now: Timestamp, calendar: Timestamp, room: &RoomName) -> Done {
         let Some(queue) = self.queues.get_mut(room) else { return Done::Silent };
         // What is confirmed is known by its place, and after a deletion places begin anew: the
         // confirmations that are under way arrive first.
@@ -147,8 +154,8 @@ impl Store {
             | StoreOp::Delete { .. } => self.fates.pop_front(),
         };
         match op {
-            StoreOp::Load { room, name } => self.load(room, &name, fate),
-            StoreOp::Append(append) => self.append(&append, fate),
+            StoreOp::Load { room, name } => self.load(calendar, room, &name, fate),
+            StoreOp::Append(append) => self.append(calendar, &append, fate),
             StoreOp::Compact { room, name, upto, snapshot } => {
                 let result = self.compact(&name, upto, &snapshot, fate);
                 match result {
@@ -158,9 +165,12 @@ impl Store {
             }
             StoreOp::Delete { room, name } => {
                 match fate {
-                    Some(Fate::NotDone | Fate::NotDoneUnknown) => {}
+                    Some(Fate::NotDone | Fate::NotDoneUnknown) => {
+                        self.deletions.push((name, false));
+                    }
                     None | Some(Fate::Slow | Fate::DoneUnknown) => {
                         self.rooms.remove(&name);
+                        self.deletions.push((name, true));
                     }
                 }
                 let result = fate.and_then(fault).map_or(Ok(()), Err);
@@ -170,10 +180,17 @@ impl Store {
         }
     }
 
-    fn load(&mut self, room: yroom::RoomId, name: &RoomName, fate: Option<Fate>) -> Done {
+    fn load(
+        &mut self,
+        calendar: Timestamp,
+        room: yroom::RoomId,
+        name: &RoomName,
+        fate: Option<Fate>,
+    ) -> Done {
         if let Some(fault) = fate.and_then(fault) {
             return Done::Answer(Input::Loaded { room, result: Err(fault) });
         }
+        *self.unheard.entry(name.clone()).or_default() += 1;
         let Some(kept) = self.rooms.get_mut(name) else {
             return Done::Answer(Input::Loaded { room, result: Ok(Stored::default()) });
         };
@@ -182,10 +199,10 @@ impl Store {
         {
             return Done::Damaged(Input::Loaded { room, result: Ok(damaged) });
         }
-        Done::Answer(Input::Loaded { room, result: Ok(kept.stored.clone()) })
+        Done::Answer(Input::Loaded { room, result: Ok(kept.read(calendar)) })
     }
 
-    fn append(&mut self, append: &Append, fate: Option<Fate>) -> Done {
+    fn append(&mut self, calendar: Timestamp, append: &Append, fate: Option<Fate>) -> Done {
         let Append { room, name, batch } = append;
         let (room, upto) = (*room, batch.last());
         let failed = |fault| Done::Answer(Input::WriteFailed { room, seq: upto, fault });
@@ -195,7 +212,7 @@ impl Store {
             }
             None | Some(Fate::Slow | Fate::DoneUnknown) => {
                 let kept = self.rooms.entry(name.clone()).or_default();
-                if let Err(broken) = kept.put(batch) {
+                if let Err(broken) = kept.put(calendar, batch) {
                     return Done::Broken(broken);
                 }
                 if let Some(fault) = fate.and_then(fault) {
@@ -227,29 +244,33 @@ impl Store {
 
     /// The process died: of what was not carried out some may have happened, in order, and the
     /// last of that in part.
-    pub(crate) fn crash(&mut self) -> Result<(), String> {
+    pub(crate) fn crash(&mut self, calendar: Timestamp) -> Result<(), String> {
         self.unheard.clear();
         for (name, queue) in std::mem::take(&mut self.queues) {
             let done = self.rng.index(queue.len() + 1);
             for (at, op) in queue.into_iter().enumerate() {
                 let kept = self.rooms.entry(name.clone()).or_default();
                 match op {
-                    StoreOp::Append(append) if at < done => kept.put(&append.batch)?,
+                    StoreOp::Append(append) if at < done => {
+                        kept.put(calendar, &append.batch)?;
+                    }
                     StoreOp::Append(append) if at == done => {
                         let torn = append.batch.first().0 + self.rng.below(append.batch.count());
                         if let (Some(head), _) = append.batch.split(Seq(torn.saturating_sub(1))) {
-                            kept.put(&head)?;
+                            kept.put(calendar, &head)?;
                         }
                     }
                     StoreOp::Compact { upto, snapshot, .. } if at < done => {
                         kept.replace(upto, &snapshot, self.exact)?;
                     }
-                    StoreOp::Delete { .. } if at < done => {
-                        self.rooms.remove(&name);
+                    StoreOp::Delete { .. } => {
+                        if at < done {
+                            self.rooms.remove(&name);
+                        }
+                        self.deletions.push((name.clone(), at < done));
                     }
                     StoreOp::Append(_)
                     | StoreOp::Compact { .. }
-                    | StoreOp::Delete { .. }
                     | StoreOp::Load { .. }
                     | StoreOp::Release { .. } => {}
                 }
@@ -279,7 +300,38 @@ impl Store {
 }
 
 impl Kept {
-    fn put(&mut self, batch: &Batch) -> Result<(), String> {
+    /// When the first row of its log was written.
+    pub(crate) fn began(&self) -> Option<Timestamp> {
+        self.times.first().copied()
+    }
+
+    /// When the last was, of all there ever were.
+    pub(crate) const fn changed(&self) -> Option<Timestamp> {
+        self.changed
+    }
+
+    /// When the rows up to a place were written.
+    pub(crate) fn rows_upto(&self, upto: Seq) -> impl Iterator<Item = Timestamp> {
+        let rows = self.stored.log.iter().zip(&self.times);
+        rows.filter(move |(row, _)| row.first() <= upto).map(|(_, at)| *at)
+    }
+
+    /// The log's bytes.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.stored.log.iter().map(|batch| batch.framed().len()).sum()
+    }
+
+    /// It, with its ages at a time.
+    fn read(&self, calendar: Timestamp) -> Stored {
+        Stored {
+            changed_ago: self.changed.map(|at| calendar.since(at)),
+            log_began_ago: self.began().map(|at| calendar.since(at)),
+            log_ages: self.times.iter().map(|at| calendar.since(*at)).collect(),
+            ..self.stored.clone()
+        }
+    }
+
+    fn put(&mut self, calendar: Timestamp, batch: &Batch) -> Result<(), String> {
         let (first, last) = (batch.first(), self.stored.last());
         if first > last.next() {
             return Err(format!("an append at {first:?} leaves a hole after {last:?}"));
@@ -296,7 +348,13 @@ impl Kept {
         let before = Seq(first.0 - 1);
         let log = std::mem::take(&mut self.stored.log);
         self.stored.log = log.into_iter().filter_map(|kept| kept.split(before).0).collect();
+        self.times.truncate(self.stored.log.len());
         self.stored.log.push(batch.clone());
+        self.times.push(calendar);
+        self.changed = Some(calendar);
+        if !self.times.is_sorted() {
+            return Err(format!("rows' times run backwards: {:?}", self.times));
+        }
         if self.history.len() as u64 > before.0 {
             // Something unconfirmed was there; what it covered may be gone.
             self.history.truncate(before.0 as usize);
@@ -340,6 +398,7 @@ impl Kept {
         }
         let log = std::mem::take(&mut self.stored.log);
         self.stored.log = log.into_iter().filter_map(|batch| batch.split(upto).1).collect();
+        self.times.drain(..self.times.len() - self.stored.log.len());
         self.stored.snapshot = Some(snapshot.clone());
         self.stored.snapshot_upto = upto;
         Ok(())

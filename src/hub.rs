@@ -254,6 +254,27 @@ impl Hub {
     ///
     /// Without what the room has anyway, and without what was given out as
     /// [`Output::Send`]: that waits with whoever drives the hub.
+    ///
+    /// However a peer behaves, that is no more than the sum of
+    ///
+    /// * 1 KiB, for the connection and its timers;
+    /// * for each awareness id that it uses, its state (at most
+    ///   [`Limits::awareness_state_bytes`](crate::Limits::awareness_state_bytes)), the stamp on it
+    ///   ([`Identity::MAX_STAMP_BYTES`](crate::Identity::MAX_STAMP_BYTES)) and 256 bytes; there are
+    ///   [`Limits::awareness_ids_per_connection`](crate::Limits::awareness_ids_per_connection) at most;
+    /// * while something is not durable, and until the turn is over, 4 KiB, for sixteen questions
+    ///   whether all is saved;
+    /// * until the room is loaded, twice what it has sent, of which
+    ///   [`Limits::inbox_bytes`](crate::Limits::inbox_bytes) and two frames are kept (the peer is
+    ///   paused beyond the first and closed beyond the second; small frames cost as much again for
+    ///   their places);
+    /// * while it lags, two state vectors, of 32 bytes for each of the document's client ids;
+    /// * while it is brought a document larger than [`Limits::slice_bytes`](crate::Limits::slice_bytes),
+    ///   that document as it was at the beginning, and 256 bytes for each of its client ids.
+    ///
+    /// And what waits with the driver is [`Limits::outbox_bytes`](crate::Limits::outbox_bytes) and one
+    /// answer: the document, or a slice of it, with everybody's presence. The simulation (`tests/sim`)
+    /// checks both after each event.
     pub fn held_bytes(&self, conn: ConnId) -> Option<usize> {
         let place = self.conns.get(conn.0)?;
         let expiry = place.expires_at.map_or(0, |_| size_of::<(Timestamp, ConnId)>());

@@ -11,7 +11,7 @@ use support::{World, world};
 use yroom::update::ClientId;
 use yroom::wire::awareness::{Entry, entries, write};
 use yroom::wire::{self, Message, encode};
-use yroom::{Access, ConnId, Identity};
+use yroom::{Access, Config, ConnId, Identity, Input, Limits};
 
 fn named(user: &str) -> Access {
     let stamp = format!(r#"{{"user":{{"name":"{user}"}}}}"#);
@@ -133,4 +133,23 @@ fn who_is_somebody_else_from_now_on_is_asked_to_say_so() {
     assert_eq!(heard(&mut world, conn), [is(7, 1, "null")]);
     say(&mut world, conn, 7, 2, "{}");
     assert_eq!(heard(&mut world, watcher), [is(7, 2, r#"{"user":{"name":"cal"}}"#)]);
+}
+
+#[test]
+fn who_reads_nothing_is_put_right_when_it_does_and_not_without_bound() {
+    let limits = Limits { outbox_bytes: 1_000, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (first, returned) = (world.open("r"), world.open("r"));
+    say(&mut world, first, 7, 5, "{}");
+    world.close(first);
+    world.take(returned);
+    world.hold_flushes = true;
+    // At this clock it is known to be gone, and to be told of that it asks again and again.
+    (0..1_000).for_each(|_| say(&mut world, returned, 7, 5, "{}"));
+    let frames = world.take(returned);
+    let bytes = frames.iter().map(Bytes::len).sum();
+    assert!((1_000..1_100).contains(&bytes), "{bytes} bytes wait");
+    world.hold_flushes = false;
+    world.input(Input::Flushed { conn: returned, bytes });
+    assert_eq!(heard(&mut world, returned), [(7, 5, "null".to_owned())]);
 }

@@ -40,7 +40,10 @@ impl Room {
                 continue;
             }
             let owner = self.awareness.denied(entry.client, entry.clock);
-            if let Some(slot) = owner.filter(|&owner| owner != from).and_then(|c| self.client(c)) {
+            if let Some(slot) = owner.filter(|&owner| owner != from).and_then(|c| self.client(c))
+                // Who has too much waiting renews itself before it would read this.
+                && self.owed(cx, slot).is_none()
+            {
                 self.send(cx, slot, removal(entry.client, entry.clock));
             }
         }

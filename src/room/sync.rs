@@ -293,7 +293,11 @@ impl Room {
             self.note_presence(Some(conn), before, changed);
         }
         if let Some(correction) = applied.sender {
-            self.send(cx, slot, encode::awareness(&correction));
+            match self.owed(cx, slot) {
+                // With all that is known, removals too, when it takes something.
+                Some(lag) => lag.awareness = 0,
+                None => self.send(cx, slot, encode::awareness(&correction)),
+            }
         }
         Ok(())
     }

@@ -292,6 +292,25 @@ fn a_message_with_one_bad_state_is_refused_and_nothing_of_it_used() {
 }
 
 #[test]
+fn what_is_said_beforehand_of_a_state_is_what_becomes_of_it() {
+    let limits = Limits::default();
+    let of = |len: usize| format!("\"{}\"", "x".repeat(len - 2));
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let most = limits.awareness_state_bytes;
+    for (state, kind) in [
+        (of(most), None),
+        (of(most + 1), Some(FaultKind::Limit)),
+        (nested(json::MAX_DEPTH), None),
+        (nested(json::MAX_DEPTH + 1), Some(FaultKind::Limit)),
+        ("{\"a\":".to_owned(), Some(FaultKind::Malformed)),
+    ] {
+        let found = check_state(&state, &limits).err().map(|fault| fault.kind);
+        assert_eq!(found, kind, "{} bytes", state.len());
+        assert_eq!(fits(&state, &limits), kind.is_none(), "{} bytes", state.len());
+    }
+}
+
+#[test]
 fn a_state_over_the_size_or_depth_is_ignored_and_the_others_are_not() {
     let mut room = Room::new();
     let large = format!("\"{}\"", "x".repeat(room.limits.awareness_state_bytes));

@@ -1,7 +1,7 @@
 //! The WebSocket framing: `cargo bench -p yroom-net --bench ws`. An element is a frame.
-#![allow(missing_docs, unreachable_pub, dead_code, reason = "no library")]
+#![allow(missing_docs, unreachable_pub, dead_code, unused_imports, reason = "no library")]
 
-#[path = "../src/ws.rs"]
+#[path = "../src/ws/mod.rs"]
 mod ws;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

@@ -1,0 +1,227 @@
+//! Takes frames apart, however their bytes come.
+
+use super::encode::apply_mask;
+use super::header::{Content, Header, Kind, Rules, Text};
+use super::{Breach, Incoming, Side};
+use bytes::{Bytes, BytesMut};
+use yroom::CloseCode;
+
+/// Takes the other side's bytes apart.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    rules: Rules,
+    /// The beginning of a frame whose end has not come. Empty, it has no memory.
+    partial: BytesMut,
+    /// The fragments of a message, if it is sent in such.
+    message: Option<Fragments>,
+}
+
+/// A message that has not come whole.
+#[derive(Debug)]
+struct Fragments {
+    content: Content,
+    bytes: BytesMut,
+    /// As far as text is known to be UTF-8.
+    checked: usize,
+}
+
+impl Decoder {
+    /// A decoder at this end, of messages of at most `limit` bytes.
+    pub(crate) fn new(side: Side, limit: usize) -> Self {
+        let rules = Rules { side, text: Text::Refused, limit };
+        Self { rules, partial: BytesMut::new(), message: None }
+    }
+
+    /// One that takes text too.
+    #[cfg(feature = "autobahn")]
+    pub(crate) fn with_text(self) -> Self {
+        Self { rules: Rules { text: Text::Taken, ..self.rules }, ..self }
+    }
+
+    /// What it keeps of a message that has not come whole.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.partial.len() + self.message.as_ref().map_or(0, |message| message.bytes.len())
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.partial.capacity()
+    }
+
+    /// Decodes what has come, up to a breach. The bytes are unmasked in place.
+    pub(crate) fn decode(&mut self, mut bytes: &mut [u8], out: &mut Vec<Incoming>) {
+        while !bytes.is_empty() && !self.partial.is_empty() {
+            match self.complete_partial(bytes, out) {
+                Ok(taken) => bytes = &mut bytes[taken..],
+                Err(breach) => return out.push(Incoming::Breach(breach)),
+            }
+        }
+        if let Err(breach) = self.decode_whole(bytes, out) {
+            out.push(Incoming::Breach(breach));
+        }
+    }
+
+    /// Adds what is missing to the frame that has begun, as far as it has come.
+    fn complete_partial(&mut self, bytes: &[u8], out: &mut Vec<Incoming>) -> Result<usize, Breach> {
+        let before = self.partial.len();
+        let Some(header) = self.header(&self.partial)? else {
+            // A byte at a time, as the header's own length is not known: these are 13 at most.
+            self.partial.extend_from_slice(&bytes[..1]);
+            // Refused by its header alone, before its payload is awaited, which may be none.
+            if let Some(header) = self.header(&self.partial)?
+                && header.payload == 0
+            {
+                self.partial = BytesMut::new();
+                self.take_frame(header, Bytes::new(), out)?;
+            }
+            return Ok(1);
+        };
+        let end = header.len + header.payload;
+        let taken = bytes.len().min(end - before);
+        self.partial.extend_from_slice(&bytes[..taken]);
+        if self.partial.len() == end {
+            let mut frame = std::mem::take(&mut self.partial);
+            self.unmask(&mut frame[header.len..], header.mask);
+            let payload = frame.freeze().slice(header.len..);
+            self.take_frame(header, payload, out)?;
+        }
+        Ok(taken)
+    }
+
+    /// Decodes frames that lie whole in `bytes`, and keeps the beginning of one that does not. The
+    /// payloads share one copy of `bytes`, which is as long as what it holds.
+    fn decode_whole(&mut self, bytes: &mut [u8], out: &mut Vec<Incoming>) -> Result<(), Breach> {
+        let mut end = 0;
+        let mut breach = None;
+        loop {
+            match self.header(&bytes[end..]) {
+                Ok(Some(header)) if bytes.len() - end - header.len >= header.payload => {
+                    let start = end + header.len;
+                    end = start + header.payload;
+                    self.unmask(&mut bytes[start..end], header.mask);
+                }
+                Ok(_) => break,
+                Err(found) => {
+                    breach = Some(found);
+                    break;
+                }
+            }
+        }
+        if end > 0 {
+            let whole = Bytes::copy_from_slice(&bytes[..end]);
+            let mut at = 0;
+            while let Some(header) = self.header(&whole[at..])? {
+                let start = at + header.len;
+                at = start + header.payload;
+                self.take_frame(header, whole.slice(start..at), out)?;
+            }
+        }
+        if let Some(breach) = breach {
+            return Err(breach);
+        }
+        self.partial.extend_from_slice(&bytes[end..]);
+        // The rest may be too long together with fragments that have come only now.
+        self.header(&self.partial).map(|_| ())
+    }
+
+    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Breach> {
+        self.rules.header(bytes, self.message.as_ref().map_or(0, |message| message.bytes.len()))
+    }
+
+    fn take_frame(
+        &mut self,
+        header: Header,
+        payload: Bytes,
+        out: &mut Vec<Incoming>,
+    ) -> Result<(), Breach> {
+        out.push(match header.kind {
+            Kind::Ping => Incoming::Ping(payload),
+            Kind::Pong => Incoming::Pong,
+            Kind::Close => Incoming::Close(close_code(&payload)?),
+            Kind::Message(_) if self.message.is_some() => {
+                return Err(Breach::protocol("a message begins inside another"));
+            }
+            Kind::Message(content) if header.last => {
+                content.check(&payload, 0, header.last)?;
+                content.message(payload)
+            }
+            Kind::Message(content) => {
+                let checked = content.check(&payload, 0, header.last)?;
+                let bytes = BytesMut::from(payload);
+                self.message = Some(Fragments { content, bytes, checked });
+                return Ok(());
+            }
+            Kind::Continuation => {
+                let Some(message) = &mut self.message else {
+                    return Err(Breach::protocol("a continuation of no message"));
+                };
+                // The header was judged when fewer fragments may have been known.
+                if message.bytes.len() + payload.len() > self.rules.limit {
+                    return Err(Breach::too_big(self.rules.limit));
+                }
+                message.bytes.extend_from_slice(&payload);
+                message.checked =
+                    message.content.check(&message.bytes, message.checked, header.last)?;
+                match self.message.take_if(|_| header.last) {
+                    Some(whole) => whole.content.message(whole.bytes.freeze()),
+                    None => return Ok(()),
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn unmask(&self, payload: &mut [u8], mask: [u8; 4]) {
+        match self.rules.side {
+            Side::Server => apply_mask(payload, mask),
+            Side::Client => {}
+        }
+    }
+}
+
+impl Content {
+    const fn message(self, payload: Bytes) -> Incoming {
+        match self {
+            Self::Binary => Incoming::Message(payload),
+            Self::Text => Incoming::Text(payload),
+        }
+    }
+
+    /// Looks whether what has come since `from` can be such content; says how far it surely is.
+    fn check(self, bytes: &[u8], from: usize, last: bool) -> Result<usize, Breach> {
+        match self {
+            Self::Binary => Ok(bytes.len()),
+            Self::Text => match std::str::from_utf8(&bytes[from..]) {
+                Ok(_) => Ok(bytes.len()),
+                // A character may be cut by the fragments.
+                Err(error) if !last && error.error_len().is_none() => {
+                    Ok(from + error.valid_up_to())
+                }
+                Err(_) => {
+                    let reason = "a text message that is not UTF-8".to_owned();
+                    Err(Breach { code: CloseCode::INVALID, reason })
+                }
+            },
+        }
+    }
+}
+
+/// The code of a close frame, which must be one that may be sent (RFC 6455 §7.4).
+fn close_code(payload: &[u8]) -> Result<Option<CloseCode>, Breach> {
+    let Some((&code, reason)) = payload.split_first_chunk::<2>() else {
+        return if payload.is_empty() {
+            Ok(None)
+        } else {
+            Err(Breach::protocol("a close frame of 1 byte"))
+        };
+    };
+    let code = u16::from_be_bytes(code);
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Breach::protocol("a close code that must not be sent"));
+    }
+    if std::str::from_utf8(reason).is_err() {
+        let reason = "a close frame whose reason is not UTF-8".to_owned();
+        return Err(Breach { code: CloseCode::INVALID, reason });
+    }
+    Ok(Some(CloseCode(code)))
+}

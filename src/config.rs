@@ -207,14 +207,17 @@ pub struct Limits {
     pub clients_per_document: usize,
     /// Delete ranges of a document; then close 1009. Default: 4,000,000 (32 MiB).
     pub delete_ranges_per_document: usize,
-    /// Bytes that one peer may have waiting before the room has answered; then it is paused.
-    /// Default: 1 MiB.
+    /// Bytes of one peer that are kept before its room is loaded, the frame that has not come whole
+    /// included ([`Input::Arriving`](crate::Input::Arriving)); then it is not read from until the room
+    /// is there. What the driver had read until it was told so comes on top. Default: 64 KiB: a client
+    /// says what it has and who it is, and then waits for an answer. The rest is the network's to keep.
     pub inbox_bytes: usize,
-    /// Frames that one connection may send; beyond it, it is not read from for a while. Default:
-    /// 10,000 a second, 50,000 at once: no person types so fast, an import may.
+    /// Frames that one connection may send; beyond it, it is not read from for a while. A client id
+    /// that the document does not know yet counts for one. Default: 10,000 a second, 50,000 at once:
+    /// no person types so fast, an import may.
     pub frames_in: Rate,
-    /// Bytes that one connection may send; beyond it, it is not read from for a while. Default:
-    /// 32 MiB a second, 128 MiB at once.
+    /// Bytes that one connection may send; beyond it, it is not read from for a while. Those of the
+    /// answers that it asks for count too. Default: 32 MiB a second, 128 MiB at once.
     pub bytes_in: Rate,
     /// Unsent bytes of a connection beyond which it is lagging. Default: 64 KiB, on top of what the
     /// system's own socket buffer takes. More does not help a slow peer, which gets one diff in any
@@ -261,7 +264,7 @@ impl Default for Limits {
             state_vector_entries: 65_536,
             clients_per_document: 1_000_000,
             delete_ranges_per_document: 4_000_000,
-            inbox_bytes: 1 << 20,
+            inbox_bytes: 64 << 10,
             frames_in: Rate { per_second: 10_000, burst: 50_000 },
             bytes_in: Rate { per_second: 32 << 20, burst: 128 << 20 },
             slice_bytes: 512 << 10,

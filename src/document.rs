@@ -118,6 +118,11 @@ impl Document {
         &self.snapshot
     }
 
+    /// How many of an update's client ids the room does not know.
+    pub(crate) fn new_clients(&self, scan: &Scan) -> usize {
+        scan.ranges.iter().filter(|range| self.known.get(range.client) == 0).count()
+    }
+
     /// Judges an update by what the room has.
     pub(crate) fn judge<'a>(
         &self,
@@ -155,12 +160,9 @@ impl Document {
         if !scan.regular {
             return false;
         }
-        let [range] = scan.ranges.as_slice() else {
-            return scan.ranges.is_empty()
-                && !scan.deletes.is_empty()
-                && self.deletes_are_new(scan);
-        };
-        self.known.get(range.client) == range.start
+        // Regular: each client stands in it once.
+        !(scan.ranges.is_empty() && scan.deletes.is_empty())
+            && scan.ranges.iter().all(|range| self.known.get(range.client) == range.start)
             && scan.needs.iter().all(|id| id.clock < self.known.get(id.client))
             && self.deletes_are_new(scan)
     }
@@ -177,8 +179,7 @@ impl Document {
     }
 
     fn check_limits(&self, part: &[u8], scan: &Scan, limits: &Limits) -> Result<(), Fault> {
-        let new_clients =
-            scan.ranges.iter().filter(|range| self.known.get(range.client) == 0).count();
+        let new_clients = self.new_clients(scan);
         let document_bytes = limits.document_bytes.min(update::MERGE_BYTES);
         if self.bytes() + part.len() > document_bytes {
             Err(over("the document is at its limit of bytes", document_bytes))

@@ -129,6 +129,11 @@ impl Hub {
                     self.with_room(room, |room, cx| room.frame(cx, slot, frame));
                 }
             }
+            Input::Arriving { conn, bytes } => {
+                if let Some(&Place { room, slot, .. }) = self.conns.get(conn.0) {
+                    self.with_room(room, |room, cx| room.arriving(cx, slot, bytes));
+                }
+            }
             Input::Flushed { conn, bytes } => {
                 if let Some(&Place { room, slot, .. }) = self.conns.get(conn.0) {
                     self.with_room(room, |room, cx| room.flushed(cx, slot, bytes));

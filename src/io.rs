@@ -109,6 +109,15 @@ pub enum Input {
         /// The frame's payload.
         frame: Bytes,
     },
+    /// So much has come of a frame whose end has not: tells the hub what the driver holds for a peer,
+    /// and counts until that frame is there. Only before a room is loaded does the hub bound it: a
+    /// driver that gathers frames itself tells it of long ones, one that is given whole frames cannot.
+    Arriving {
+        /// From whom.
+        conn: ConnId,
+        /// All that has come of this one frame.
+        bytes: usize,
+    },
     /// Frames that were sent have left for the network: gives `bytes` of credit back.
     Flushed {
         /// To whom.

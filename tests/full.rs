@@ -110,6 +110,28 @@ fn who_says_much_before_the_room_is_there_is_not_read_from_until_it_is() {
 }
 
 #[test]
+fn a_frame_that_is_long_in_coming_counts_before_the_room_is_there() {
+    let mut world = world_with(Limits { inbox_bytes: 500, ..Limits::default() });
+    world.hold_store = true;
+    let conn = world.open("r");
+    let writer = Writer::new(7);
+    world.send(conn, frame_of(&writer.types(&"x".repeat(50))));
+    for bytes in [100, 300, 380] {
+        world.input(Input::Arriving { conn, bytes });
+        assert_eq!(world.paused.get(&conn), None, "{bytes}");
+    }
+    world.input(Input::Arriving { conn, bytes: 450 });
+    assert_eq!(world.paused.get(&conn), Some(&true));
+    world.release_store();
+    assert_eq!(world.paused.get(&conn), Some(&false), "the rest of it may come");
+    // From then on it is bounded by what a frame may be, and by its sender's share.
+    world.input(Input::Arriving { conn, bytes: 100_000 });
+    assert_eq!(world.paused.get(&conn), Some(&false));
+    world.send(conn, frame_of(&writer.types(&"y".repeat(10_000))));
+    assert_eq!(last(&world, "r"), Seq(2), "all of it counts");
+}
+
+#[test]
 fn who_goes_on_though_it_is_not_read_from_is_closed_with_1009() {
     let mut world = world_with(Limits { inbox_bytes: 500, frame_bytes: 300, ..Limits::default() });
     world.hold_store = true;

@@ -80,6 +80,55 @@ fn who_sends_too_much_is_not_read_from_for_a_while() {
 }
 
 #[test]
+fn client_ids_that_the_document_does_not_know_count_as_frames() {
+    let frames_in = Rate { per_second: 10, burst: 50 };
+    let limits = Limits { frames_in, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, b) = pair(&mut world, "r");
+    // A character of each of 30 clients, new or not.
+    let brings = |from: u8, clock: u8| {
+        let mut update = vec![30];
+        for client in (from..from + 30).rev() {
+            update.extend([1, client, clock, 0x04, 1, 1, b't', 1, b'x']);
+        }
+        update.push(0);
+        frame_of(&update)
+    };
+    world.send(a, brings(10, 0));
+    for clock in 1..10 {
+        world.send(a, brings(10, clock));
+        assert_eq!(updates(&world.take(b)).len(), 1);
+    }
+    assert_eq!(world.paused.get(&a), None, "30, and 9 frames");
+    world.send(a, brings(50, 0));
+    assert_eq!(world.paused.get(&a), Some(&true));
+    assert_eq!(world.paused.get(&b), None);
+    // 69 were taken of 50.
+    world.pass(Duration::from_millis(1_800));
+    assert_eq!(world.paused.get(&a), Some(&true));
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.paused.get(&a), Some(&false));
+}
+
+#[test]
+fn whoever_asks_for_a_large_document_again_and_again_waits_for_it() {
+    let bytes_in = Rate { per_second: 10_000, burst: 50_000 };
+    let limits = Limits { bytes_in, ..Limits::default() };
+    let mut world = World::new(Config { limits, ..Config::default() });
+    let (a, b) = pair(&mut world, "r");
+    world.send(b, frame_of(&Writer::new(9).types(&"x".repeat(20_000))));
+    world.take(a);
+    let asks = encode::sync_step1(&[0]);
+    world.send(a, asks.clone());
+    world.send(a, asks.clone());
+    assert_eq!(world.paused.get(&a), None, "whoever joins may ask");
+    world.send(a, asks);
+    assert_eq!(world.paused.get(&a), Some(&true));
+    world.pass(Duration::from_millis(1_200));
+    assert_eq!(world.paused.get(&a), Some(&false));
+}
+
+#[test]
 fn a_large_document_comes_in_slices_as_it_is_taken() {
     let limits = Limits { outbox_bytes: 4_000, slice_bytes: 2_000, ..Limits::default() };
     let mut world = World::new(Config { limits, ..Config::default() });

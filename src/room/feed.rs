@@ -36,6 +36,11 @@ impl Feed {
 impl Room {
     /// Brings a peer the update in `frame`: as it is, or if it is large, in slices.
     pub(super) fn bring(&mut self, cx: &mut Context<'_>, slot: usize, frame: Bytes, last: Last) {
+        match last {
+            // Whoever asks pays for the answer, or could have others wait for it without end.
+            Last::SyncStep2 => self.charge(cx, slot, 0, frame.len() as u64),
+            Last::Update => {}
+        }
         if frame.len() <= cx.config.limits.slice_bytes {
             self.peers[slot].feed = None;
             self.send(cx, slot, frame);

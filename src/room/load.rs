@@ -1,11 +1,12 @@
-//! How a room comes to be: the store's content, or the application's first.
+//! How a room comes to be: the store's content, or the application's first; and what peers say
+//! before it is there.
 
 use super::log::Log;
 use super::pace::Wait;
 use super::{Context, Phase, Room, Stage};
 use crate::config::Absent;
 use crate::document::Document;
-use crate::error::{CloseCode, StoreFault, StoreFaultKind};
+use crate::error::{CloseCode, Fault, FaultKind, StoreFault, StoreFaultKind};
 use crate::io::{ApplicationOp, Event, Output, StoreOp, Stored};
 use crate::journal::Journal;
 use bytes::Bytes;
@@ -42,6 +43,33 @@ impl Room {
                 cx.event(Event::RoomDegraded { room: self.id, fault });
                 self.fail_load(cx);
             }
+        }
+    }
+
+    /// Holds a frame back until the room is there.
+    pub(super) fn keep_waiting(&mut self, cx: &mut Context<'_>, slot: usize, frame: Bytes) {
+        let limits = &cx.config.limits;
+        let peer = &mut self.peers[slot];
+        if peer.inbox_bytes > limits.inbox_bytes + limits.frame_bytes {
+            let fault = Fault::new(FaultKind::Limit, "too much before the room was loaded");
+            return self.fault(cx, slot, fault);
+        }
+        // The frame counts for more than its bytes, or empty ones would cost nothing.
+        peer.inbox_bytes += frame.len() + size_of::<Bytes>();
+        peer.inbox.push(frame);
+        self.arriving(cx, slot, 0);
+    }
+
+    /// So much has come of a peer's next frame: one who has said enough before the room is there is
+    /// not read from until it is, in the middle of a frame too.
+    pub(crate) fn arriving(&mut self, cx: &mut Context<'_>, slot: usize, bytes: usize) {
+        match self.phase {
+            Phase::Loading { .. } => {}
+            Phase::Live | Phase::Draining | Phase::Deleting { .. } | Phase::Gone => return,
+        }
+        let peer = &mut self.peers[slot];
+        if peer.inbox_bytes.saturating_add(bytes) > cx.config.limits.inbox_bytes {
+            peer.wait(cx, Wait::Loading);
         }
     }
 

@@ -54,12 +54,12 @@ impl Peer {
 }
 
 impl Room {
-    /// Counts a frame against its sender's share.
-    pub(super) fn meter(&mut self, cx: &mut Context<'_>, slot: usize, bytes: usize) {
+    /// Counts against a peer's share what it has sent, or what that has cost.
+    pub(super) fn charge(&mut self, cx: &mut Context<'_>, slot: usize, frames: u64, bytes: u64) {
         let limits = &cx.config.limits;
         let peer = &mut self.peers[slot];
-        let frames = peer.frames_in.take(cx.now, limits.frames_in, 1);
-        let bytes = peer.bytes_in.take(cx.now, limits.bytes_in, bytes as u64);
+        let frames = peer.frames_in.take(cx.now, limits.frames_in, frames);
+        let bytes = peer.bytes_in.take(cx.now, limits.bytes_in, bytes);
         let debt = frames.max(bytes);
         if debt > Duration::ZERO {
             let until = cx.now + debt;

@@ -2,7 +2,6 @@
 
 use super::fan_out::HeldUpdate;
 use super::feed::Last;
-use super::pace::Wait;
 use super::{Context, Phase, Room};
 use crate::awareness::Speaker;
 use crate::config::{Limits, Presence};
@@ -45,7 +44,7 @@ impl Room {
             let reason = format!("a frame of {} bytes is over the limit of {limit}", frame.len());
             return self.fault(cx, slot, Fault::new(FaultKind::Limit, reason));
         }
-        self.meter(cx, slot, frame.len());
+        self.charge(cx, slot, 1, frame.len() as u64);
         match self.phase {
             Phase::Loading { .. } => return self.keep_waiting(cx, slot, frame),
             Phase::Live | Phase::Draining => {}
@@ -67,22 +66,6 @@ impl Room {
             if let Err(fault) = outcome {
                 return self.fault(cx, slot, fault);
             }
-        }
-    }
-
-    /// Holds a frame back until the room is loaded.
-    fn keep_waiting(&mut self, cx: &mut Context<'_>, slot: usize, frame: Bytes) {
-        let limits = &cx.config.limits;
-        let peer = &mut self.peers[slot];
-        if peer.inbox_bytes > limits.inbox_bytes + limits.frame_bytes {
-            let fault = Fault::new(FaultKind::Limit, "too much before the room was loaded");
-            return self.fault(cx, slot, fault);
-        }
-        // The frame counts for more than its bytes, or empty ones would cost nothing.
-        peer.inbox_bytes += frame.len() + size_of::<Bytes>();
-        peer.inbox.push(frame);
-        if peer.inbox_bytes > limits.inbox_bytes {
-            peer.wait(cx, Wait::Loading);
         }
     }
 
@@ -170,9 +153,11 @@ impl Room {
             Verdict::Gap => true,
             Verdict::Accept { part, scan, gap } => {
                 let read = self.document.deepen(&part, &scan, &cx.config.limits)?;
-                if read > 0 {
-                    // Whoever makes the room read all it has pays for that.
-                    self.meter(cx, slot, read);
+                // Whoever makes the room read all it has pays for that, and so does who makes it
+                // remember ids: each costs an entry here and with everybody who has the document.
+                let ids = self.document.new_clients(&scan).saturating_sub(1);
+                if read > 0 || ids > 0 {
+                    self.charge(cx, slot, ids as u64, read as u64);
                 }
                 let seq = self.journal.push(&part);
                 self.document.accept(&part, &scan);

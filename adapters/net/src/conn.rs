@@ -1,21 +1,23 @@
 //! One connection of a shard: its task reads, the shard's drain writes.
+//!
+//! A task runs to the end of its *turn*, and all others wait for that. So a turn is short, by bytes
+//! and by time; and a connection that had not enough of one is *greedy*: it gets its next turns one
+//! at a time with the other greedy ones (`turns.rs`), whoever has little to say at once.
 
 use crate::app::Flow;
-use crate::link::{Broken, Link, Scratch};
+use crate::link::{Broken, Link, READ_BYTES, Scratch};
 use crate::server::Notice;
 use crate::shard::Shard;
 use crate::signal::remember;
+use crate::turns::Turn;
 use crate::ws::{Breach, Incoming};
 use bytes::Bytes;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use yroom::{CloseCode, ConnId, Input, Timestamp};
-
-/// Bytes that a connection may bring in before others have their turn: enough that a burst of small
-/// frames is one batch, few enough that it is over in a millisecond.
-const BYTES_PER_TURN: usize = 64 << 10;
 
 /// One WebSocket that is a peer in a room.
 pub(crate) struct Conn {
@@ -27,6 +29,9 @@ struct State {
     link: Link,
     /// What came with the handshake, until the first turn.
     part: Vec<u8>,
+    /// What was read and did not fit into the turn.
+    backlog: VecDeque<Incoming>,
+    appetite: Appetite,
     phase: Phase,
     reading: Reading,
     /// Whether the application lets it go on.
@@ -53,6 +58,19 @@ enum Phase {
     Open,
     Closing,
     Gone,
+}
+
+/// How much of the shard's time it wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Appetite {
+    /// Its turns end because nothing more has come.
+    Small,
+    /// Its last turn was not enough.
+    Greedy,
+    /// The same, and it stands in the line for its next.
+    InLine,
+    /// Its turn has come.
+    Served,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,6 +106,8 @@ impl Conn {
         let state = State {
             link,
             part,
+            backlog: VecDeque::new(),
+            appetite: Appetite::Small,
             phase: Phase::Open,
             reading: Reading::Flowing,
             flow: Flow::Go,
@@ -109,6 +129,13 @@ impl Conn {
     pub(crate) async fn serve(self: Rc<Self>, shard: Rc<Shard>) {
         poll_fn(|cx| self.poll(&shard, cx)).await;
         shard.forget(self.id);
+    }
+
+    /// Its turn has come.
+    pub(crate) fn let_in(&self) {
+        let mut state = self.state.borrow_mut();
+        state.appetite = Appetite::Served;
+        state.wake();
     }
 
     /// Queues a frame; true if the connection has to be flushed and did not have to before.
@@ -209,17 +236,24 @@ impl Conn {
         }
     }
 
-    fn poll(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: &Rc<Self>, shard: &Shard, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
         let scratch = &mut *shard.scratch();
         remember(&mut state.task, cx);
         if !state.part.is_empty() {
             let mut part = std::mem::take(&mut state.part);
             state.link.read_part(&mut part, scratch);
-            self.take_in(&mut state, shard, scratch);
+            self.take_in(&mut state, shard, scratch, &mut Turn::begin(shard));
         }
         loop {
             match state.phase {
+                // What it had said before counts.
+                Phase::Closing | Phase::Gone if !state.backlog.is_empty() => {
+                    if !self.take_backlog(&mut state, shard, &mut Turn::begin(shard)) {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
                 Phase::Open => {
                     if state.sending == Sending::Blocked {
                         self.go_on_sending(&mut state, shard, scratch, cx);
@@ -231,7 +265,7 @@ impl Conn {
                 Phase::Closing => match ready!(state.link.poll_closed(cx, scratch)) {
                     // What a peer sent before it knew still counts, if the hub says so.
                     Ok(()) => {
-                        self.take_in(&mut state, shard, scratch);
+                        self.take_in(&mut state, shard, scratch, &mut Turn::begin(shard));
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -244,68 +278,136 @@ impl Conn {
 
     /// Reads as much as one turn goes; ready when the phase has changed.
     fn read_turn(
-        &self,
+        self: &Rc<Self>,
         state: &mut State,
         shard: &Shard,
         scratch: &mut Scratch,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if !state.reads() {
-            return Poll::Pending;
-        }
-        let mut bytes = 0;
-        while bytes < BYTES_PER_TURN {
-            match ready!(state.link.poll_read(cx, scratch)) {
-                Ok(read) => bytes += read,
-                Err(Broken) => state.phase = Phase::Gone,
+        match state.appetite {
+            Appetite::Small if state.reads() => {}
+            Appetite::Served if state.reads() => {}
+            Appetite::Greedy if state.reads() => {
+                self.stand_in_line(state, shard);
+                return Poll::Pending;
             }
-            self.take_in(state, shard, scratch);
+            // Its turn came while it was not to be read from.
+            Appetite::Served => {
+                state.appetite = Appetite::Greedy;
+                return Poll::Pending;
+            }
+            Appetite::Small | Appetite::Greedy | Appetite::InLine => return Poll::Pending,
+        }
+        let mut turn = Turn::begin(shard);
+        let mut goes_on = self.take_backlog(state, shard, &mut turn);
+        while goes_on {
             if state.phase != Phase::Open {
                 return Poll::Ready(());
             }
-            if state.sending == Sending::Idle && state.link.has_unsent() {
-                // A pong; what else is sent goes by the drain.
-                self.go_on_sending(state, shard, scratch, cx);
-            }
-            if state.flow == Flow::Hold {
+            if !state.reads() {
                 return Poll::Pending;
             }
+            match state.link.poll_read(cx, scratch) {
+                Poll::Ready(Ok(read)) => turn.bytes += read,
+                Poll::Ready(Err(Broken)) => state.phase = Phase::Gone,
+                Poll::Pending => {
+                    state.appetite = Appetite::Small;
+                    return Poll::Pending;
+                }
+            }
+            goes_on = self.take_in(state, shard, scratch, &mut turn);
+            if state.phase == Phase::Open {
+                self.after_reading(state, shard, scratch, cx);
+            }
         }
-        cx.waker().wake_by_ref();
+        if state.phase != Phase::Open {
+            return Poll::Ready(());
+        }
+        self.stand_in_line(state, shard);
         Poll::Pending
     }
 
-    /// Hands to the hub what was read.
-    fn take_in(&self, state: &mut State, shard: &Shard, scratch: &mut Scratch) {
-        if scratch.incoming.is_empty() {
-            return;
+    fn after_reading(
+        &self,
+        state: &mut State,
+        shard: &Shard,
+        scratch: &mut Scratch,
+        cx: &mut Context<'_>,
+    ) {
+        let held = state.link.held_bytes();
+        if held > READ_BYTES {
+            // Not for every frame that a read has cut: one that takes several is worth a word.
+            shard.input(Input::Arriving { conn: self.id, bytes: held });
         }
-        let now = shard.now();
-        for item in scratch.incoming.drain(..) {
-            match item {
-                Incoming::Message(frame) => match shard.frame(now, self.id, frame) {
+        if state.sending == Sending::Idle && state.link.has_unsent() {
+            // A pong; what else is sent goes by the drain.
+            self.go_on_sending(state, shard, scratch, cx);
+        }
+    }
+
+    fn stand_in_line(self: &Rc<Self>, state: &mut State, shard: &Shard) {
+        state.appetite = Appetite::InLine;
+        shard.line().push(Rc::clone(self));
+    }
+
+    /// Hands to the hub what was read, and keeps what does not fit into the turn; false if the turn
+    /// is over.
+    fn take_in(
+        &self,
+        state: &mut State,
+        shard: &Shard,
+        scratch: &mut Scratch,
+        turn: &mut Turn,
+    ) -> bool {
+        let mut items = scratch.incoming.drain(..);
+        while !turn.is_over {
+            let Some(item) = items.next() else { break };
+            self.take(state, shard, turn, item);
+        }
+        state.backlog.extend(items);
+        turn.goes_on()
+    }
+
+    /// The same with what was kept.
+    fn take_backlog(&self, state: &mut State, shard: &Shard, turn: &mut Turn) -> bool {
+        while !turn.is_over {
+            let Some(item) = state.backlog.pop_front() else { break };
+            self.take(state, shard, turn, item);
+        }
+        if state.backlog.is_empty() {
+            state.backlog = VecDeque::new();
+        }
+        turn.goes_on()
+    }
+
+    fn take(&self, state: &mut State, shard: &Shard, turn: &mut Turn, item: Incoming) {
+        match item {
+            Incoming::Message(frame) => {
+                let len = frame.len();
+                match shard.frame(turn.now, self.id, frame) {
                     Flow::Go => {}
                     Flow::Hold => state.flow = Flow::Hold,
-                },
-                Incoming::Close(code) if state.phase == Phase::Open => {
-                    state.farewell = Some(Farewell::Theirs(code));
-                    state.phase = Phase::Closing;
-                    shard.leaves(self.id);
                 }
-                Incoming::Breach(Breach { code, reason }) if state.phase == Phase::Open => {
-                    state.link.close(code, &reason);
-                    state.farewell = Some(Farewell::Ours(code, reason.clone()));
-                    state.phase = Phase::Closing;
-                    shard.leaves(self.id);
-                    shard.notify(&Notice::Breach { code, reason: &reason });
-                }
-                // The link has answered the first and knows the others; it takes no text.
-                Incoming::Ping(_)
-                | Incoming::Pong
-                | Incoming::Close(_)
-                | Incoming::Breach(_)
-                | Incoming::Text(_) => {}
+                turn.took(shard, len);
             }
+            Incoming::Close(code) if state.phase == Phase::Open => {
+                state.farewell = Some(Farewell::Theirs(code));
+                state.phase = Phase::Closing;
+                shard.leaves(self.id);
+            }
+            Incoming::Breach(Breach { code, reason }) if state.phase == Phase::Open => {
+                state.link.close(code, &reason);
+                state.farewell = Some(Farewell::Ours(code, reason.clone()));
+                state.phase = Phase::Closing;
+                shard.leaves(self.id);
+                shard.notify(&Notice::Breach { code, reason: &reason });
+            }
+            // The link has answered the first and knows the others; it takes no text.
+            Incoming::Ping(_)
+            | Incoming::Pong
+            | Incoming::Close(_)
+            | Incoming::Breach(_)
+            | Incoming::Text(_) => {}
         }
     }
 

@@ -87,6 +87,7 @@ mod signal;
 pub mod store;
 #[cfg(feature = "tls")]
 mod tls;
+mod turns;
 mod upgrade;
 mod wire;
 mod ws;

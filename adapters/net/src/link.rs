@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use yroom::{CloseCode, Limits};
 
 /// Bytes read at once: some thousand typed characters, so one turn of a busy peer.
-const READ_BYTES: usize = 32 << 10;
+pub(crate) const READ_BYTES: usize = 32 << 10;
 /// Bytes gathered for one write.
 const WRITE_BYTES: usize = 64 << 10;
 /// From this length on a frame is written from where it is instead of being gathered.
@@ -153,6 +153,11 @@ impl Link {
         self.decoder.decode(&mut scratch.read[..read], &mut scratch.incoming);
         self.look_at(&mut scratch.incoming);
         Poll::Ready(Ok(read))
+    }
+
+    /// What it keeps of a message that has not come whole.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes()
     }
 
     /// Answers what the WebSocket layer answers itself.

@@ -12,6 +12,7 @@ use crate::link::Scratch;
 use crate::server::{Notice, Observer, Timeouts};
 use crate::signal::Signal;
 use crate::store::{Inbox, Store};
+use crate::turns::Line;
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -46,6 +47,7 @@ pub(crate) struct Shard {
     inbox: Inbox,
     scratch: RefCell<Scratch>,
     desk: Desk,
+    line: Line,
     tools: OnceCell<Box<dyn Tools>>,
 }
 
@@ -99,6 +101,7 @@ impl Shard {
             inbox: Inbox::new(),
             scratch: RefCell::new(Scratch::new()),
             desk,
+            line: Line::default(),
             tools: OnceCell::new(),
         }
     }
@@ -107,6 +110,16 @@ impl Shard {
     pub(crate) fn equip(&self, tools: Box<dyn Tools>) {
         // Once, before anything else.
         let _ = self.tools.set(tools);
+    }
+
+    /// Where connections wait that bring much.
+    pub(crate) const fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// The task that gives them their turns.
+    pub(crate) async fn turns(self: Rc<Self>) {
+        self.line.serve().await;
     }
 
     /// The application's affairs.

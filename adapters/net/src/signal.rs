@@ -1,4 +1,4 @@
-//! A flag that one task of the same thread waits for.
+//! How tasks of one thread wait for each other: a flag, and a step aside.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -41,4 +41,18 @@ pub(crate) fn remember(place: &mut Option<Waker>, cx: &Context<'_>) {
         Some(waker) => waker.clone_from(cx.waker()),
         None => *place = Some(cx.waker().clone()),
     }
+}
+
+/// Lets all tasks go first that are ready.
+pub(crate) async fn stand_aside() {
+    let mut stood = false;
+    poll_fn(|cx| {
+        if stood {
+            return Poll::Ready(());
+        }
+        stood = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -286,7 +286,7 @@ fn slowed(limits: Limits, len: usize) {
 /// A store that answers as it is told.
 #[derive(Debug, Default)]
 struct Stubborn {
-    inner: MemoryStore,
+    inner: Arc<MemoryStore>,
     kept: Mutex<Vec<Reply>>,
 }
 
@@ -296,6 +296,13 @@ impl Store for Stubborn {
         match (&op, room.as_str()) {
             (StoreOp::Load { .. }, "never-loads") => self.kept.lock().unwrap().push(reply),
             (StoreOp::Append(_), "never-stores") => self.kept.lock().unwrap().push(reply),
+            (StoreOp::Load { .. }, "loads-late") => {
+                let inner = Arc::clone(&self.inner);
+                thread::spawn(move || {
+                    thread::sleep(Duration::from_secs(2));
+                    inner.submit(op, reply);
+                });
+            }
             (StoreOp::Append(_), "fails") => {
                 reply.failed(StoreFault::new(StoreFaultKind::NotDone, "as a test wants it"));
             }
@@ -333,6 +340,40 @@ fn before_its_room_is_loaded_a_peer_is_read_from_so_far() {
     let mut neighbours = Neighbours::of(addr);
     let mut ann = Peer::connect(addr, "never-loads");
     fills_up(&mut ann);
+    neighbours.are_well();
+    let _ = server.shutdown();
+}
+
+#[test]
+fn a_long_frame_is_held_up_in_its_middle_until_its_room_is_loaded() {
+    let server = stubborn(Limits { frame_bytes: 64 << 20, ..Limits::default() });
+    let addr = server.local_addr();
+    let mut neighbours = Neighbours::of(addr);
+    let mut bob = Peer::connect(addr, "loads-late");
+    let text = "m".repeat(20_000_000);
+    let long = frame(BINARY, &message(&typing(1, 0, &text)));
+    let mut ann = Peer::connect(addr, "loads-late");
+    ann.stream.set_write_timeout(Some(Duration::from_millis(700))).unwrap();
+    // What the server takes and what the kernel keeps of it, and no more.
+    let mut taken = 0;
+    let blocked = loop {
+        match ann.stream.write(&long[taken..]) {
+            Ok(bytes) => taken += bytes,
+            Err(error) => break error,
+        }
+        assert!(taken < long.len(), "all of it was taken before the room was there");
+    };
+    assert!([ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&blocked.kind()), "{blocked}");
+    neighbours.are_well();
+    // Nobody is closed for that: with the room there, the rest of it is read.
+    ann.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    ann.stream.write_all(&long[taken..]).unwrap();
+    ann.update(&typing(2, 0, "and more"));
+    // Whether it came with the long one or after it, it stands at an end.
+    bob.wait_for(|message| {
+        let ends = [&message[..message.len().min(200)], &message[message.len().max(200) - 200..]];
+        ends.iter().any(|end| contains(end, b"and more"))
+    });
     neighbours.are_well();
     let _ = server.shutdown();
 }

@@ -205,6 +205,7 @@ impl<R: Runtime> Running<R> {
                 yroom::Input::WriteFailed { seq, fault, .. } => Input::WriteFailed(seq, fault),
                 yroom::Input::Compacted { upto, result, .. } => Input::Compacted(upto, result),
                 yroom::Input::Frame { .. }
+                | yroom::Input::Arriving { .. }
                 | yroom::Input::Flushed { .. }
                 | yroom::Input::Closed { .. }
                 | yroom::Input::Deleted { .. }

@@ -1,13 +1,15 @@
 //! What smol and async-std share: the executor of a thread, and streams that can be closed by half.
 
+use super::TASKS_PER_LOOK;
+use crate::signal::stand_aside;
 #[cfg(feature = "async-std")]
 use async_executor::LocalExecutor;
 use futures_io::{AsyncRead, AsyncWrite};
 #[cfg(not(feature = "async-std"))]
 use smol::LocalExecutor;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
@@ -24,8 +26,16 @@ impl Local {
         Fut: Future,
     {
         let executor = Rc::new(LocalExecutor::new());
-        let main = main(Self(Rc::downgrade(&executor)));
-        executor.run(main).await
+        let mut main = pin!(main(Self(Rc::downgrade(&executor))));
+        let mut tasks = pin!(run_tasks(&executor));
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = main.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            let _never = tasks.as_mut().poll(cx);
+            Poll::Pending
+        })
+        .await
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -33,6 +43,16 @@ impl Local {
         if let Some(executor) = self.0.upgrade() {
             executor.spawn(task).detach();
         }
+    }
+}
+
+/// As `LocalExecutor::run`, which runs 200 tasks before it yields to the reactor.
+async fn run_tasks(executor: &LocalExecutor<'_>) {
+    loop {
+        for _ in 0..TASKS_PER_LOOK {
+            executor.tick().await;
+        }
+        stand_aside().await;
     }
 }
 

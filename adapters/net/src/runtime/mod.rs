@@ -22,6 +22,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
+/// So many tasks have their turn between two looks at the network. The runtimes' own defaults (61,
+/// 200) are for tasks that have little to do: here a connection that brings much is one of few that
+/// are always ready, and what others say would wait for that many of its turns. A look costs less
+/// than a microsecond.
+#[cfg(any(feature = "smol", feature = "async-std", feature = "tokio"))]
+const TASKS_PER_LOOK: u32 = 8;
+
 /// An async runtime, as seen by one shard: tasks of this thread, timers and TCP.
 ///
 /// A value of it is a handle to the runtime of the thread that it was made on.
@@ -41,7 +48,8 @@ pub trait Runtime: Clone + 'static {
         F: FnOnce(Self) -> Fut,
         Fut: Future;
 
-    /// Starts a task on this thread. Tasks that are woken run in the order of their waking.
+    /// Starts a task on this thread. Tasks that are woken run in the order of their waking, and the
+    /// network is looked at between a few of them, however many are ready.
     fn spawn_local(&self, task: impl Future<Output = ()> + 'static);
 
     /// Waits until `at`.

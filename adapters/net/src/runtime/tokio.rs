@@ -1,6 +1,6 @@
 //! tokio: a local current-thread runtime for each shard, and so a reactor of its own.
 
-use super::Runtime;
+use super::{Runtime, TASKS_PER_LOOK};
 use futures_io::{AsyncRead, AsyncWrite};
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -28,8 +28,10 @@ impl Runtime for Tokio {
         F: FnOnce(Self) -> Fut,
         Fut: Future,
     {
-        let runtime =
-            Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .event_interval(TASKS_PER_LOOK)
+            .build_local(LocalOptions::default())?;
         Ok(runtime.block_on(async { main(Self(())).await }))
     }
 

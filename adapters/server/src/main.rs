@@ -29,7 +29,7 @@ use std::time::Instant;
 use yroom_file::FileStore;
 use yroom_net::runtime::Tokio;
 use yroom_net::store::{BlockingStore, MemoryStore, Store, Threaded};
-use yroom_net::{Farewell, Notice, Running, Server, Timeouts};
+use yroom_net::{Farewell, Notice, Running, Server};
 use yroom_sqlite::SqliteStore;
 
 fn main() -> ExitCode {
@@ -110,7 +110,7 @@ fn start(
     ends: mpsc::Sender<End>,
 ) -> Result<Running, String> {
     let log = Arc::clone(log);
-    let timeouts = Timeouts { drain: options.drain_timeout(), ..Timeouts::default() };
+    let timeouts = options.limits.timeouts(options.drain_timeout());
     let mut server = Server::<Tokio>::new(options.config())
         .store(Arc::new(KeptOpen(Arc::clone(store))))
         .timeouts(timeouts)

@@ -1,9 +1,10 @@
 //! Bounds that an operator may want to set; what they are when nobody does stands in the libraries.
 
-use super::units::{Flow, bytes, flow, size_flow};
+use super::units::{Flow, bytes, flow, size_flow, span};
 use clap::Args;
+use std::time::Duration;
 use yroom::Limits;
-use yroom_net::NetLimits;
+use yroom_net::{NetLimits, Timeouts};
 
 /// Bounds. Sizes are in bytes, or with KiB, MiB, GiB.
 #[derive(Debug, Args)]
@@ -69,6 +70,50 @@ pub(crate) struct LimitOptions {
     /// Presence states in one room [default: 2000].
     #[arg(long, env = "YROOM_MAX_PRESENCE_STATES", value_name = "N")]
     max_presence_states: Option<usize>,
+
+    /// What is kept of what a client sends before its room is loaded; then it is not read from until
+    /// the room is there [default: 64KiB].
+    #[arg(long, env = "YROOM_MAX_INBOX", value_name = "SIZE", value_parser = bytes)]
+    max_inbox: Option<usize>,
+
+    #[command(flatten)]
+    waits: WaitOptions,
+}
+
+/// Waits. Spans are a number and `s`, `m`, `h` or `d`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Waits")]
+struct WaitOptions {
+    /// How long a client's request may take to come, from the connect on; with TLS, its handshake
+    /// included [default: 5s].
+    #[arg(long, env = "YROOM_HANDSHAKE_TIMEOUT", value_name = "SPAN", value_parser = span)]
+    handshake_timeout: Option<Duration>,
+
+    /// After how long a silence a client is pinged; less than proxies wait [default: 25s].
+    #[arg(long, env = "YROOM_PING_AFTER", value_name = "SPAN", value_parser = span)]
+    ping_after: Option<Duration>,
+
+    /// How long a client that was pinged has to answer; then it counts as gone [default: 10s].
+    #[arg(long, env = "YROOM_PONG_TIMEOUT", value_name = "SPAN", value_parser = span)]
+    pong_timeout: Option<Duration>,
+
+    /// How long a connection that was closed has to end; then it is cut off [default: 2s].
+    #[arg(long, env = "YROOM_CLOSE_TIMEOUT", value_name = "SPAN", value_parser = span)]
+    close_timeout: Option<Duration>,
+
+    /// How long a client may take nothing of what waits for it; then it is closed with 1013
+    /// [default: 30s].
+    #[arg(long, env = "YROOM_SLOW_TIMEOUT", value_name = "SPAN", value_parser = span)]
+    slow_timeout: Option<Duration>,
+
+    /// How long the store may take to load a room; then its clients are closed with 1013
+    /// [default: 60s].
+    #[arg(long, env = "YROOM_LOAD_TIMEOUT", value_name = "SPAN", value_parser = span)]
+    load_timeout: Option<Duration>,
+
+    /// How long writers wait for a store that fails; then they are closed with 1013 [default: 30s].
+    #[arg(long, env = "YROOM_STORE_TIMEOUT", value_name = "SPAN", value_parser = span)]
+    store_timeout: Option<Duration>,
 }
 
 impl LimitOptions {
@@ -88,6 +133,10 @@ impl LimitOptions {
         set(&mut limits.awareness_state_bytes, self.max_presence);
         set(&mut limits.awareness_ids_per_connection, self.max_presence_ids);
         set(&mut limits.awareness_states_per_room, self.max_presence_states);
+        set(&mut limits.inbox_bytes, self.max_inbox);
+        set(&mut limits.lagging_for, self.waits.slow_timeout);
+        set(&mut limits.load_timeout, self.waits.load_timeout);
+        set(&mut limits.degraded_for, self.waits.store_timeout);
         limits
     }
 
@@ -100,10 +149,79 @@ impl LimitOptions {
         set(&mut limits.connects_per_address, self.max_connects.map(Flow::rate));
         limits
     }
+
+    /// How long who is waited for.
+    pub(crate) fn timeouts(&self, drain: Duration) -> Timeouts {
+        let mut timeouts = Timeouts { drain, ..Timeouts::default() };
+        set(&mut timeouts.handshake, self.waits.handshake_timeout);
+        set(&mut timeouts.ping_after, self.waits.ping_after);
+        set(&mut timeouts.pong_within, self.waits.pong_timeout);
+        set(&mut timeouts.closing, self.waits.close_timeout);
+        timeouts
+    }
 }
 
 fn set<T>(limit: &mut T, asked: Option<T>) {
     if let Some(asked) = asked {
         *limit = asked;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        limits: LimitOptions,
+    }
+
+    fn parse(line: &str) -> Result<LimitOptions, clap::Error> {
+        let words = std::iter::once("yroom").chain(line.split_whitespace());
+        Line::try_parse_from(words).map(|line| line.limits)
+    }
+
+    #[test]
+    fn each_wait_is_that_of_its_option_and_no_other() {
+        let of = |line: &str| {
+            let options = parse(line).expect("it is understood");
+            let waits = options.timeouts(Duration::from_secs(30));
+            let limits = options.engine();
+            [
+                waits.handshake,
+                waits.ping_after,
+                waits.pong_within,
+                waits.closing,
+                limits.lagging_for,
+                limits.load_timeout,
+                limits.degraded_for,
+            ]
+            .map(|wait| wait.as_secs())
+        };
+        let defaults = of("");
+        let (waits, limits) = (Timeouts::default(), Limits::default());
+        assert_eq!(defaults[..4], [5, 25, 10, 2], "as the help says");
+        assert_eq!(defaults[4..], [30, 60, 30], "as the help says");
+        assert_eq!(waits.authorize, parse("").unwrap().timeouts(waits.drain).authorize);
+        assert_eq!(limits.inbox_bytes, parse("").unwrap().engine().inbox_bytes);
+        let names = ["handshake", "ping-after", "pong", "close", "slow", "load", "store"];
+        for (at, name) in names.into_iter().enumerate() {
+            let suffix = if name.ends_with("after") { "" } else { "-timeout" };
+            let mut expected = defaults;
+            expected[at] = 7 * 60;
+            assert_eq!(of(&format!("--{name}{suffix} 7m")), expected, "{name}");
+            for bad in ["0s", "7", "-1s", "soon"] {
+                assert!(parse(&format!("--{name}{suffix} {bad}")).is_err(), "{name} {bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_inbox_is_as_large_as_is_said() {
+        assert_eq!(parse("--max-inbox 1MiB").unwrap().engine().inbox_bytes, 1 << 20);
+        assert_eq!(parse("").unwrap().engine().inbox_bytes, 64 << 10, "as the help says");
+        assert!(parse("--max-inbox 0").is_err());
     }
 }

@@ -103,9 +103,11 @@ impl Link {
         self.outbox.push(Opcode::Text, message);
     }
 
-    /// Queues a message; it leaves with the next flush.
+    /// Queues a message; it leaves with the next flush. After a close frame none does.
     pub(crate) fn feed(&mut self, message: Bytes) {
-        self.outbox.push(Opcode::Binary, message);
+        if self.end == End::Open {
+            self.outbox.push(Opcode::Binary, message);
+        }
     }
 
     /// Queues a ping.

@@ -286,7 +286,8 @@ fn slowed(limits: Limits, len: usize) {
 /// A store that answers as it is told.
 #[derive(Debug, Default)]
 struct Stubborn {
-    inner: Arc<MemoryStore>,
+    inner: MemoryStore,
+    late: Mutex<Vec<(StoreOp, Reply)>>,
     kept: Mutex<Vec<Reply>>,
 }
 
@@ -297,11 +298,7 @@ impl Store for Stubborn {
             (StoreOp::Load { .. }, "never-loads") => self.kept.lock().unwrap().push(reply),
             (StoreOp::Append(_), "never-stores") => self.kept.lock().unwrap().push(reply),
             (StoreOp::Load { .. }, "loads-late") => {
-                let inner = Arc::clone(&self.inner);
-                thread::spawn(move || {
-                    thread::sleep(Duration::from_secs(2));
-                    inner.submit(op, reply);
-                });
+                self.late.lock().unwrap().push((op, reply));
             }
             (StoreOp::Append(_), "fails") => {
                 reply.failed(StoreFault::new(StoreFaultKind::NotDone, "as a test wants it"));
@@ -313,9 +310,22 @@ impl Store for Stubborn {
     fn close(&self) {}
 }
 
+impl Stubborn {
+    /// Loads what waits for it.
+    fn load(&self) {
+        for (op, reply) in self.late.lock().unwrap().drain(..) {
+            self.inner.submit(op, reply);
+        }
+    }
+}
+
 fn stubborn(limits: Limits) -> Running {
+    stubborn_by(limits, &Arc::default())
+}
+
+fn stubborn_by(limits: Limits, store: &Arc<Stubborn>) -> Running {
     let timeouts = Timeouts { drain: Duration::from_millis(200), ..Timeouts::default() };
-    let server = server(limits).timeouts(timeouts).store(Arc::new(Stubborn::default()));
+    let server = server(limits).timeouts(timeouts).store(Arc::<Stubborn>::clone(store));
     server.bind("127.0.0.1:0").unwrap()
 }
 
@@ -346,7 +356,8 @@ fn before_its_room_is_loaded_a_peer_is_read_from_so_far() {
 
 #[test]
 fn a_long_frame_is_held_up_in_its_middle_until_its_room_is_loaded() {
-    let server = stubborn(Limits { frame_bytes: 64 << 20, ..Limits::default() });
+    let store = Arc::new(Stubborn::default());
+    let server = stubborn_by(Limits::default(), &store);
     let addr = server.local_addr();
     let mut neighbours = Neighbours::of(addr);
     let mut bob = Peer::connect(addr, "loads-late");
@@ -366,6 +377,7 @@ fn a_long_frame_is_held_up_in_its_middle_until_its_room_is_loaded() {
     assert!([ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&blocked.kind()), "{blocked}");
     neighbours.are_well();
     // Nobody is closed for that: with the room there, the rest of it is read.
+    store.load();
     ann.stream.set_write_timeout(Some(PATIENCE)).unwrap();
     ann.stream.write_all(&long[taken..]).unwrap();
     ann.update(&typing(2, 0, "and more"));

@@ -95,6 +95,7 @@ fn client_ids_that_the_document_does_not_know_count_as_frames() {
         frame_of(&update)
     };
     world.send(a, brings(10, 0));
+    world.take(b);
     for clock in 1..10 {
         world.send(a, brings(10, clock));
         assert_eq!(updates(&world.take(b)).len(), 1);

@@ -65,10 +65,10 @@ mod conductor {
     pub(crate) fn conduct(args: &[String]) {
         let number = |name: &str| {
             let at = args.iter().position(|arg| arg == name)?;
-            args.get(at + 1)?.parse::<u64>().ok()
+            args.get(at + 1)?.parse::<u32>().ok()
         };
         let rounds = number("--rounds").unwrap_or(5);
-        let span = Duration::from_secs(number("--seconds").unwrap_or(4));
+        let span = Duration::from_secs(number("--seconds").unwrap_or(4).into());
         let is_wanted = |attack: &Attack| {
             let named = |arg: &String| ATTACKS.iter().any(|attack| attack.name == arg);
             !args.iter().any(named) || args.iter().any(|arg| arg == attack.name)
@@ -83,7 +83,7 @@ mod conductor {
         print(&rows);
     }
 
-    fn measure(attack: &Attack, rounds: u64, span: Duration) -> Row {
+    fn measure(attack: &Attack, rounds: u32, span: Duration) -> Row {
         println!("\n{}: {}", attack.name, attack.about);
         let server = ServerProcess::start(attack.name);
         let mut neighbours = Neighbourhood::of(server.addr());
@@ -119,7 +119,7 @@ mod conductor {
         }
         thread::sleep(Duration::from_secs(1));
         let memory = [before, peak, server.resident()];
-        let processor = busy.iter().sum::<f64>() / busy.len() as f64;
+        let processor = busy.iter().sum::<f64>() / f64::from(rounds);
         Row { name: attack.name, rounds: measured, processor, memory }
     }
 
@@ -136,9 +136,9 @@ mod conductor {
                 times[times.len() / 2]
             };
             let (without, with) = (median(|(without, _)| *without), median(|(_, with)| *with));
-            let [before, peak, after] = row.memory.map(|bytes| bytes as f64 / f64::from(1 << 20));
+            let [before, peak, after] = row.memory.map(|bytes| bytes >> 20);
             println!(
-                "| {} | {:.2} ms | {:.2} ms | {:.2} | {:.0} % | {before:.0}, {peak:.0}, {after:.0} |",
+                "| {} | {:.2} ms | {:.2} ms | {:.2} | {:.0} % | {before}, {peak}, {after} |",
                 row.name,
                 ms(without),
                 ms(with),

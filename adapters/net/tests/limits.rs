@@ -259,8 +259,8 @@ fn who_sends_too_fast_is_read_from_slowly() {
     slowed(Limits { bytes_in, ..Limits::default() }, 100);
 }
 
-/// 300 frames at once, of so many characters, are in one read and arrive; what comes after them waits
-/// a second or so.
+/// Of 300 frames at once, of so many characters, some are free; the last of them, and what comes after
+/// them, wait for a second or so.
 fn slowed(limits: Limits, len: usize) {
     let server = start(limits);
     let addr = server.local_addr();
@@ -278,7 +278,8 @@ fn slowed(limits: Limits, len: usize) {
     neighbours.are_well();
     assert!(began.elapsed() < Duration::from_millis(700), "{:?}", began.elapsed());
     watcher.wait_for_content("the last");
-    assert!(began.elapsed() > Duration::from_millis(800), "{:?}", began.elapsed());
+    // Less the frames of the last turn, whose debt nobody waits for.
+    assert!(began.elapsed() > Duration::from_millis(600), "{:?}", began.elapsed());
     let (_late, all) = Peer::join(addr, "room");
     assert!(contains(&all, "y".repeat(300 * len).as_bytes()));
 }
@@ -361,7 +362,7 @@ fn a_long_frame_is_held_up_in_its_middle_until_its_room_is_loaded() {
     let addr = server.local_addr();
     let mut neighbours = Neighbours::of(addr);
     let mut bob = Peer::connect(addr, "loads-late");
-    let text = "m".repeat(20_000_000);
+    let text = "m".repeat(16_000_000);
     let long = frame(BINARY, &message(&typing(1, 0, &text)));
     let mut ann = Peer::connect(addr, "loads-late");
     ann.stream.set_write_timeout(Some(Duration::from_millis(700))).unwrap();
@@ -381,11 +382,19 @@ fn a_long_frame_is_held_up_in_its_middle_until_its_room_is_loaded() {
     ann.stream.set_write_timeout(Some(PATIENCE)).unwrap();
     ann.stream.write_all(&long[taken..]).unwrap();
     ann.update(&typing(2, 0, "and more"));
-    // Whether it came with the long one or after it, it stands at an end.
-    bob.wait_for(|message| {
-        let ends = [&message[..message.len().min(200)], &message[message.len().max(200) - 200..]];
-        ends.iter().any(|end| contains(end, b"and more"))
+    // Whether it came with the long one or after it, it stands at an end. In a debug build on a busy
+    // machine so long a frame takes its time.
+    bob.stream.set_read_timeout(Some(6 * PATIENCE)).unwrap();
+    let came = std::iter::repeat_with(|| bob.next()).find_map(|got| match got {
+        Got::Message(message) => {
+            let (first, last) = (message.len().min(200), message.len().max(200) - 200);
+            let ends = [&message[..first], &message[last..]];
+            ends.iter().any(|end| contains(end, b"and more")).then_some(true)
+        }
+        Got::Ping(_) | Got::Pong(_) => None,
+        Got::Close(..) | Got::End => Some(false),
     });
+    assert_eq!(came, Some(true), "bob is closed");
     neighbours.are_well();
     let _ = server.shutdown();
 }

@@ -115,8 +115,6 @@ BUGS = [
      "shown(entry.json, from.stamp())", "shown(entry.json, None)"),
     ("unstampable-shown", "src/awareness/mod.rs",
      "&& (from.stamp().is_none() || stamp::is_object(entry.json))", ""),
-    ("another-users-id-taken", "src/awareness/mod.rs",
-     "self.user.is_some() && self.user != other.user", "false"),
     ("ids-not-given-used", "src/awareness/mod.rs",
      "        if !from.may_use(entry.client) {", "        if !from.may_use(entry.client) && limits.awareness_ids_per_connection == 0 {"),
     ("relay-bounded-like-a-client", "src/room/relay.rs",

@@ -202,7 +202,8 @@ impl World {
         let has_reason = match self.setup.past {
             Past::WhenItPays => true,
             Past::All => false,
-            Past::Quiet(ms) => older(kept.changed(), ms),
+            // What the store has beyond that, the room may not have heard of.
+            Past::Quiet(ms) => older(kept.rows_upto(upto).last(), ms),
             Past::Age(ms) => older(kept.began(), ms),
             Past::Rows(ms) => kept.rows_upto(upto).all(|at| older(Some(at), ms)),
             Past::Bytes(most) => bytes > most as usize,

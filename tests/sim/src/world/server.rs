@@ -121,8 +121,8 @@ impl World {
         let now = self.servers[server].clock(self.now);
         if let Some(hub) = &mut self.servers[server].hub {
             hub.handle(now, input);
-            self.check_held(server);
             self.turn(server);
+            self.check_held(server);
         }
     }
 

@@ -305,11 +305,6 @@ impl Kept {
         self.times.first().copied()
     }
 
-    /// When the last was, of all there ever were.
-    pub(crate) const fn changed(&self) -> Option<Timestamp> {
-        self.changed
-    }
-
     /// When the rows up to a place were written.
     pub(crate) fn rows_upto(&self, upto: Seq) -> impl Iterator<Item = Timestamp> {
         let rows = self.stored.log.iter().zip(&self.times);

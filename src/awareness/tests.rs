@@ -292,6 +292,24 @@ fn a_message_with_one_bad_state_is_refused_and_nothing_of_it_used() {
 }
 
 #[test]
+fn a_connection_holds_its_states_and_the_places_of_its_ids() {
+    let mut room = Room::new();
+    assert_eq!(room.table.held_bytes(A), 0);
+    let place =
+        size_of::<(ClientId, Known)>() + size_of::<(Timestamp, ClientId)>() + size_of::<ClientId>();
+    let state = format!("\"{}\"", "x".repeat(98));
+    for count in 1..=10 {
+        room.say(A, &[(count as u64, 1, &state)]);
+        let places = room.table.held_bytes(A) - 100 * count;
+        // Trees have room to spare, but not more than they use.
+        assert!((count * place..=2 * count * place).contains(&places), "{places} for {count}");
+    }
+    assert_eq!(room.table.held_bytes(B), 0);
+    room.leave(A);
+    assert_eq!(room.table.held_bytes(A), 0);
+}
+
+#[test]
 fn what_is_said_beforehand_of_a_state_is_what_becomes_of_it() {
     let limits = Limits::default();
     let of = |len: usize| format!("\"{}\"", "x".repeat(len - 2));

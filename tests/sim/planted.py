@@ -120,8 +120,6 @@ BUGS = [
     ("relay-bounded-like-a-client", "src/room/relay.rs",
      "awareness_ids_per_connection: config.limits.awareness_states_per_room,",
      "awareness_ids_per_connection: config.limits.awareness_ids_per_connection,"),
-    ("denied-not-told", "src/room/relay.rs",
-     "        self.tell_the_denied(cx, slot, states);\n", ""),
     ("all-history-folded", "src/room/keep.rs",
      "self.log.slows_loading(self.document.bytes()),\n            Folding::AtBounds => false,",
      "self.log.slows_loading(self.document.bytes()),\n            Folding::AtBounds => true,"),

@@ -15,7 +15,7 @@ const EQUAL_WITHIN: Duration = Duration::from_secs(6);
 /// A dead client's presence is gone within this.
 const GHOSTS_GONE_WITHIN: Duration = Duration::from_secs(35);
 /// And new states have reached everybody.
-const PRESENCE_SETTLES: Duration = Duration::from_secs(5);
+const PRESENCE_SETTLES: Duration = Duration::from_secs(20);
 
 impl World {
     pub(super) fn end(&mut self) {

@@ -71,6 +71,9 @@ struct Claim {
     user: Option<Arc<str>>,
     /// Whether it was given this id.
     given: bool,
+    /// Whether somebody of no name has used it. He may come back: whoever took it when he was silent
+    /// keeps him out no longer than while he speaks himself, unless the id was given to the taker.
+    open: bool,
 }
 
 impl Claim {
@@ -108,8 +111,9 @@ impl Speaker<'_> {
     }
 
     fn claim(&self, id: ClientId) -> Claim {
-        let Some(identity) = self.identity else { return Claim::default() };
-        Claim { user: identity.shared_user_id().cloned(), given: identity.was_given(id) }
+        let user = self.identity.and_then(|identity| identity.shared_user_id().cloned());
+        let given = self.identity.is_some_and(|identity| identity.was_given(id));
+        Claim { open: user.is_none() && !given, user, given }
     }
 
     const fn stamp(&self) -> Option<&Stamp> {
@@ -347,7 +351,11 @@ impl Awareness {
         let owner = Some(from.conn);
         let claim = match from.presence {
             Presence::Relay => self.known.get(&client).map_or_else(Claim::default, Known::claim),
-            Presence::Observe | Presence::Publish => from.claim(client),
+            Presence::Observe | Presence::Publish => {
+                let own = from.claim(client);
+                let is_open = self.known.get(&client).is_some_and(|known| known.claim.open);
+                if is_open && !own.given { Claim { open: true, ..Claim::default() } } else { own }
+            }
         };
         let state = (!is_gone(entry.json)).then(|| shown(entry.json, from.stamp()));
         self.file(client, Known { clock, state, owner, claim, heard: now, version });

@@ -426,6 +426,22 @@ fn the_id_of_a_silent_owner_passes_to_the_same_user_only() {
 }
 
 #[test]
+fn an_id_that_was_nobodys_in_particular_is_nobodys_for_good() {
+    let mut room = room_of_users();
+    room.say(D, &[(7, 1, "1")]);
+    room.pass(21);
+    assert_eq!(room.say(C, &[(7, 2, "2")]), [is(7, 2, "2")], "he seems to have gone");
+    assert_eq!(room.say(D, &[(7, 3, "1")]), [], "but is back, too late");
+    room.pass(21);
+    assert_eq!(room.say(D, &[(7, 3, "1")]), [is(7, 3, "1")], "no user has it for an hour");
+    let given = user("ann").ids([ClientId(7)]).unwrap();
+    room.identities.insert(A, given);
+    assert_eq!(room.say(A, &[(7, 4, "4")]), [is(7, 4, "4")]);
+    room.leave(A);
+    assert_eq!(room.say(D, &[(7, 5, "1")]), [], "it was given to her");
+}
+
+#[test]
 fn an_id_is_everybodys_again_when_its_clock_is_forgotten() {
     let mut room = room_of_users();
     room.say(A, &[(7, 1, "1")]);

@@ -212,13 +212,17 @@ pub struct Limits {
     /// is there. What the driver had read until it was told so comes on top. Default: 64 KiB: a client
     /// says what it has and who it is, and then waits for an answer. The rest is the network's to keep.
     pub inbox_bytes: usize,
-    /// Frames that one connection may send; beyond it, it is not read from for a while. A client id
-    /// that the document does not know yet counts for one. Default: 10,000 a second, 50,000 at once:
-    /// no person types so fast, an import may.
+    /// Frames that one connection may send; beyond it, it is not read from for a while. Default:
+    /// 10,000 a second, 50,000 at once: no person types so fast, an import may.
     pub frames_in: Rate,
     /// Bytes that one connection may send; beyond it, it is not read from for a while. Those of the
     /// answers that it asks for count too. Default: 32 MiB a second, 128 MiB at once.
     pub bytes_in: Rate,
+    /// Client ids that one connection may bring that the document did not have; beyond it, it is not
+    /// read from for a while. A person brings one in a session; a merge of many takes time that the
+    /// others in this thread wait for. Relays ([`Presence::Relay`]), which bring what many have written,
+    /// are not counted. Default: 1,000 a second, 5,000 at once.
+    pub new_clients: Rate,
     /// Unsent bytes of a connection beyond which it is lagging. Default: 64 KiB, on top of what the
     /// system's own socket buffer takes. More does not help a slow peer, which gets one diff in any
     /// case, and is held for every one of them.
@@ -267,6 +271,7 @@ impl Default for Limits {
             inbox_bytes: 64 << 10,
             frames_in: Rate { per_second: 10_000, burst: 50_000 },
             bytes_in: Rate { per_second: 32 << 20, burst: 128 << 20 },
+            new_clients: Rate { per_second: 1_000, burst: 5_000 },
             slice_bytes: 512 << 10,
             outbox_bytes: 64 << 10,
             lagging_for: Duration::from_secs(30),

@@ -29,6 +29,7 @@ pub(crate) struct Peer {
     pub(crate) waits_until: Option<Timestamp>,
     pub(crate) frames_in: Bucket,
     pub(crate) bytes_in: Bucket,
+    pub(crate) new_clients: Bucket,
     /// Frames that came before the room was there.
     pub(crate) inbox: Vec<Bytes>,
     pub(crate) inbox_bytes: usize,
@@ -102,6 +103,7 @@ impl Peer {
             waits_until: None,
             frames_in: Bucket::full(now),
             bytes_in: Bucket::full(now),
+            new_clients: Bucket::full(now),
             inbox: Vec::new(),
             inbox_bytes: 0,
             gap: None,

@@ -80,9 +80,9 @@ fn who_sends_too_much_is_not_read_from_for_a_while() {
 }
 
 #[test]
-fn client_ids_that_the_document_does_not_know_count_as_frames() {
-    let frames_in = Rate { per_second: 10, burst: 50 };
-    let limits = Limits { frames_in, ..Limits::default() };
+fn who_brings_many_new_client_ids_waits() {
+    let new_clients = Rate { per_second: 10, burst: 50 };
+    let limits = Limits { new_clients, ..Limits::default() };
     let mut world = World::new(Config { limits, ..Config::default() });
     let (a, b) = pair(&mut world, "r");
     // A character of each of 30 clients, new or not.
@@ -100,15 +100,21 @@ fn client_ids_that_the_document_does_not_know_count_as_frames() {
         world.send(a, brings(10, clock));
         assert_eq!(updates(&world.take(b)).len(), 1);
     }
-    assert_eq!(world.paused.get(&a), None, "30, and 9 frames");
+    assert_eq!(world.paused.get(&a), None, "30");
     world.send(a, brings(50, 0));
     assert_eq!(world.paused.get(&a), Some(&true));
     assert_eq!(world.paused.get(&b), None);
-    // 69 were taken of 50.
-    world.pass(Duration::from_millis(1_800));
+    // 60 were taken of 50.
+    world.pass(Duration::from_millis(999));
     assert_eq!(world.paused.get(&a), Some(&true));
-    world.pass(Duration::from_millis(200));
+    world.pass(Duration::from_millis(2));
     assert_eq!(world.paused.get(&a), Some(&false));
+    let relay = world.open_as("r", Access::RELAY);
+    world.send(relay, encode::sync_step1(&[0]));
+    for from in [80, 98, 35] {
+        world.send(relay, brings(from, 0));
+    }
+    assert_eq!(world.paused.get(&relay), None, "it brings what many have written");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! connection for dead that brings no whole message for 30 s: a large document would never load. Each
 //! slice is an update that can be integrated when it comes. The last one is the SyncStep2.
 
+use super::pace::Cost;
 use super::{Context, Room};
 use crate::io::Event;
 use crate::peer::Lag;
@@ -38,7 +39,10 @@ impl Room {
     pub(super) fn bring(&mut self, cx: &mut Context<'_>, slot: usize, frame: Bytes, last: Last) {
         match last {
             // Whoever asks pays for the answer, or could have others wait for it without end.
-            Last::SyncStep2 => self.charge(cx, slot, 0, frame.len() as u64),
+            Last::SyncStep2 => {
+                let bytes = frame.len() as u64;
+                self.charge(cx, slot, Cost { bytes, ..Cost::default() });
+            }
             Last::Update => {}
         }
         if frame.len() <= cx.config.limits.slice_bytes {

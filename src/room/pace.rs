@@ -32,6 +32,15 @@ impl Waits {
     }
 }
 
+/// What counts against a peer's share.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cost {
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+    /// Client ids that the document did not have.
+    pub(super) new_clients: u64,
+}
+
 impl Peer {
     /// Stops reading from it, for one reason more.
     pub(super) fn wait(&mut self, cx: &mut Context<'_>, why: Wait) {
@@ -55,12 +64,14 @@ impl Peer {
 
 impl Room {
     /// Counts against a peer's share what it has sent, or what that has cost.
-    pub(super) fn charge(&mut self, cx: &mut Context<'_>, slot: usize, frames: u64, bytes: u64) {
+    pub(super) fn charge(&mut self, cx: &mut Context<'_>, slot: usize, cost: Cost) {
         let limits = &cx.config.limits;
         let peer = &mut self.peers[slot];
-        let frames = peer.frames_in.take(cx.now, limits.frames_in, frames);
-        let bytes = peer.bytes_in.take(cx.now, limits.bytes_in, bytes);
-        let debt = frames.max(bytes);
+        let debt = peer
+            .frames_in
+            .take(cx.now, limits.frames_in, cost.frames)
+            .max(peer.bytes_in.take(cx.now, limits.bytes_in, cost.bytes))
+            .max(peer.new_clients.take(cx.now, limits.new_clients, cost.new_clients));
         if debt > Duration::ZERO {
             let until = cx.now + debt;
             peer.waits_until = Some(until);

@@ -2,6 +2,7 @@
 
 use super::fan_out::HeldUpdate;
 use super::feed::Last;
+use super::pace::Cost;
 use super::{Context, Phase, Room};
 use crate::awareness::Speaker;
 use crate::config::{Limits, Presence};
@@ -44,7 +45,8 @@ impl Room {
             let reason = format!("a frame of {} bytes is over the limit of {limit}", frame.len());
             return self.fault(cx, slot, Fault::new(FaultKind::Limit, reason));
         }
-        self.charge(cx, slot, 1, frame.len() as u64);
+        let cost = Cost { frames: 1, bytes: frame.len() as u64, ..Cost::default() };
+        self.charge(cx, slot, cost);
         match self.phase {
             Phase::Loading { .. } => return self.keep_waiting(cx, slot, frame),
             Phase::Live | Phase::Draining => {}
@@ -155,9 +157,15 @@ impl Room {
                 let read = self.document.deepen(&part, &scan, &cx.config.limits)?;
                 // Whoever makes the room read all it has pays for that, and so does who makes it
                 // remember ids: each costs an entry here and with everybody who has the document.
-                let ids = self.document.new_clients(&scan).saturating_sub(1);
-                if read > 0 || ids > 0 {
-                    self.charge(cx, slot, ids as u64, read as u64);
+                let new_clients = match self.peers[slot].access.presence {
+                    Presence::Relay => 0,
+                    Presence::Observe | Presence::Publish => {
+                        self.document.new_clients(&scan) as u64
+                    }
+                };
+                if read > 0 || new_clients > 0 {
+                    let cost = Cost { frames: 0, bytes: read as u64, new_clients };
+                    self.charge(cx, slot, cost);
                 }
                 let seq = self.journal.push(&part);
                 self.document.accept(&part, &scan);

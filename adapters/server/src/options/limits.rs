@@ -54,6 +54,11 @@ pub(crate) struct LimitOptions {
     #[arg(long, env = "YROOM_MAX_BYTES_IN", value_name = "SIZE[:BURST]", value_parser = size_flow)]
     max_bytes_in: Option<Flow>,
 
+    /// Client ids new to the document that one connection may bring, a second and at once; who brings
+    /// more waits [default: 1000:5000].
+    #[arg(long, env = "YROOM_MAX_NEW_CLIENTS", value_name = "N[:BURST]", value_parser = flow)]
+    max_new_clients: Option<Flow>,
+
     /// What is kept for a client that reads too slowly, before single changes are left out and it is
     /// brought all of them together [default: 64KiB].
     #[arg(long, env = "YROOM_MAX_OUTBOX", value_name = "SIZE", value_parser = bytes)]
@@ -129,6 +134,7 @@ impl LimitOptions {
         set(&mut limits.document_bytes, self.max_document);
         set(&mut limits.frames_in, self.max_messages_in.map(Flow::rate));
         set(&mut limits.bytes_in, self.max_bytes_in.map(Flow::rate));
+        set(&mut limits.new_clients, self.max_new_clients.map(Flow::rate));
         set(&mut limits.outbox_bytes, self.max_outbox);
         set(&mut limits.awareness_state_bytes, self.max_presence);
         set(&mut limits.awareness_ids_per_connection, self.max_presence_ids);

@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use crate::runtime::Runtime;
 use crate::server::Notice;
 use crate::shard::Shard;
-use crate::signal::Signal;
+use crate::signal::{Signal, stand_aside};
 #[cfg(feature = "tls")]
 use crate::tls::{HandshakeError, TlsStream};
 use crate::wire::{Parcel, Wire};
@@ -118,11 +118,7 @@ impl<R: Runtime> Site<R> {
                             site.handshake_over.raise();
                         });
                     }
-                    Err(refusal) => {
-                        self.turn_away(stream, refusal);
-                        // One who comes again and again must not keep the thread to itself.
-                        yield_now().await;
-                    }
+                    Err(refusal) => self.turn_away(stream, refusal),
                 },
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
@@ -130,6 +126,8 @@ impl<R: Runtime> Site<R> {
                     self.runtime.sleep_until(Instant::now() + ACCEPT_PAUSE).await;
                 }
             }
+            // Hundreds may have come at once, and again and again: others have their turns in between.
+            stand_aside().await;
         }
     }
 
@@ -349,7 +347,7 @@ impl<R: Runtime> Site<R> {
             let mut waste = [0; 4096];
             while stream.read(&mut waste).await? > 0 {
                 // One that sends and sends must not keep the thread to itself.
-                yield_now().await;
+                stand_aside().await;
             }
             io::Result::Ok(())
         };
@@ -414,19 +412,6 @@ pub(crate) async fn before<T>(
         deadline.as_mut().poll(cx).map(|()| None)
     })
     .await
-}
-
-/// Lets other tasks have their turn.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Whether accepting failed because the peer has gone meanwhile.

@@ -31,7 +31,13 @@ function runPage (t, block, port, token) {
       made.push(this)
     }
   }
-  t.after(() => made.forEach((provider) => provider.destroy()))
+  t.after(() => {
+    for (const provider of made) {
+      provider.destroy()
+      // Or its awareness looks for the silent for ever, and the process does not end.
+      provider.doc.destroy()
+    }
+  })
   const code = block.replace(/^import .*$/gm, '')
   // The first block makes its document; the others are of a page that has one.
   const doc = code.includes('const doc =') ? '' : 'const doc = new Y.Doc()\n'

@@ -330,8 +330,8 @@ struct Table {
     talkers: Vec<ConnId>,
     listener: ConnId,
     heard: BTreeMap<u64, (u64, String)>,
-    /// As which user an id was shown.
-    users: BTreeMap<u64, i64>,
+    /// Whose an id was first: a user's, or anybody's because the talker of no name spoke of it.
+    users: BTreeMap<u64, Option<i64>>,
 }
 
 /// What the first talker may do, who is nobody in particular, and the other two, who are users.
@@ -368,6 +368,13 @@ impl Table {
 
     fn say(&mut self, talker: usize, frame: Bytes) {
         let conn = self.talkers[talker];
+        if talker == 0
+            && let Some(Ok(Message::Awareness(states))) = messages(&frame).next()
+        {
+            for entry in entries(states).into_iter().flatten().map_while(Result::ok) {
+                self.users.entry(entry.client.0).or_default();
+            }
+        }
         self.hub.handle(self.now, Input::Frame { conn, frame });
         self.drain(None);
     }
@@ -432,15 +439,12 @@ impl Table {
         seen
     }
 
-    /// Whose an id was once, it is as long as anybody remembers it.
+    /// Whose an id was first, it is as long as anybody remembers it.
     fn check_users(&mut self) {
         for (id, (_, json)) in self.heard.iter().filter(|(_, (_, json))| json != "null") {
             let user = user_in(json);
-            let known = self.users.get(id).copied();
-            assert!(known.is_none() || known == user, "{id} was of {known:?}: {json}");
-            if let Some(user) = user {
-                self.users.insert(*id, user);
-            }
+            let first = *self.users.entry(*id).or_insert(user);
+            assert!(first.is_none() || first == user, "{id} was of {first:?}: {json}");
         }
     }
 

@@ -33,6 +33,8 @@ use yroom::{Access, CloseCode, RoomName};
 
 /// Sockets of a shard that are told why they are not let in; further ones are told nothing.
 const TURNED_AWAY: usize = 64;
+/// How much of a request's head is read at a time: most are shorter.
+const HEAD_CHUNK: usize = 1 << 10;
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -113,7 +115,7 @@ impl<R: Runtime> Site<R> {
                         self.handshakes.set(self.handshakes.get() + 1);
                         let site = Rc::clone(&self);
                         self.spawn(async move {
-                            site.greet(stream, peer, pass).await;
+                            site.shard.strangers().run(site.greet(stream, peer, pass)).await;
                             site.handshakes.set(site.handshakes.get() - 1);
                             site.handshake_over.raise();
                         });
@@ -141,7 +143,11 @@ impl<R: Runtime> Site<R> {
         self.turned_away.set(self.turned_away.get() + 1);
         let site = Rc::clone(self);
         self.spawn(async move {
-            site.refuse(&mut Wire::Plain(stream), &refusal).await;
+            let telling = async {
+                let mut stream = Wire::Plain(stream);
+                site.refuse(&mut stream, &refusal).await;
+            };
+            site.shard.strangers().run(telling).await;
             site.turned_away.set(site.turned_away.get() - 1);
         });
     }
@@ -255,7 +261,9 @@ impl<R: Runtime> Site<R> {
             Job::Join { parcel, part, join } => match Wire::adopt(&self.runtime, parcel) {
                 Ok(stream) => {
                     let site = Rc::clone(self);
-                    self.spawn(async move { site.join(stream, part, join).await });
+                    self.spawn(async move {
+                        site.shard.strangers().run(site.join(stream, part, join)).await;
+                    });
                 }
                 Err(error) => self.shard.notify(&Notice::AcceptFailed { error: &error }),
             },
@@ -344,7 +352,8 @@ impl<R: Runtime> Site<R> {
         let linger = async {
             stream.write_all(answer).await?;
             stream.close().await?;
-            let mut waste = [0; 4096];
+            // On the heap: what a future keeps on its stack is kept, and copied, by all around it.
+            let mut waste = vec![0; 4096];
             while stream.read(&mut waste).await? > 0 {
                 // One that sends and sends must not keep the thread to itself.
                 stand_aside().await;
@@ -383,12 +392,12 @@ pub(crate) async fn read_head<S>(stream: &mut S) -> Result<Option<(Vec<u8>, Vec<
 where
     S: futures_io::AsyncRead + Unpin,
 {
-    let mut bytes = Vec::with_capacity(1024);
-    let mut chunk = [0; 2048];
+    let mut bytes = Vec::new();
     loop {
         let seen = bytes.len();
-        match stream.read(&mut chunk).await {
-            Ok(read @ 1..) => bytes.extend_from_slice(&chunk[..read]),
+        bytes.resize(seen + HEAD_CHUNK, 0);
+        match stream.read(&mut bytes[seen..]).await {
+            Ok(read @ 1..) => bytes.truncate(seen + read),
             Ok(0) | Err(_) => return Ok(None),
         }
         if let Some(end) = http::head_end(&bytes, seen)? {

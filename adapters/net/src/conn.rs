@@ -1,15 +1,16 @@
 //! One connection of a shard: its task reads, the shard's drain writes.
 //!
 //! A task runs to the end of its *turn*, and all others wait for that. So a turn is short, by bytes
-//! and by time; and a connection that had not enough of one is *greedy*: it gets its next turns one
-//! at a time with the other greedy ones (`turns.rs`), whoever has little to say at once.
+//! and by time; and a connection that had not enough of one, or said nothing whole in it, is *greedy*:
+//! it gets its next turns one at a time with the other greedy ones (`turns.rs`), whoever has little to
+//! say at once.
 
 use crate::app::Flow;
 use crate::link::{Broken, Link, READ_BYTES, Scratch};
 use crate::server::Notice;
 use crate::shard::Shard;
 use crate::signal::remember;
-use crate::turns::Turn;
+use crate::turns::{Turn, Waiting};
 use crate::ws::{Breach, Incoming};
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -65,7 +66,7 @@ enum Phase {
 enum Appetite {
     /// Its turns end because nothing more has come.
     Small,
-    /// Its last turn was not enough.
+    /// Its last turn was not enough, or brought no whole frame.
     Greedy,
     /// The same, and it stands in the line for its next.
     InLine,
@@ -128,14 +129,9 @@ impl Conn {
     /// The connection's task, until the socket can be dropped.
     pub(crate) async fn serve(self: Rc<Self>, shard: Rc<Shard>) {
         poll_fn(|cx| self.poll(&shard, cx)).await;
+        // Many may end at the same moment, and the end of a socket is work for the system.
+        shard.strangers().turn().await;
         shard.forget(self.id);
-    }
-
-    /// Its turn has come.
-    pub(crate) fn let_in(&self) {
-        let mut state = self.state.borrow_mut();
-        state.appetite = Appetite::Served;
-        state.wake();
     }
 
     /// Queues a frame; true if the connection has to be flushed and did not have to before.
@@ -311,7 +307,9 @@ impl Conn {
                 Poll::Ready(Ok(read)) => turn.bytes += read,
                 Poll::Ready(Err(Broken)) => state.phase = Phase::Gone,
                 Poll::Pending => {
-                    state.appetite = Appetite::Small;
+                    // Of many who dribble, each is as much work as one who talks.
+                    let dribbles = turn.is_fruitless();
+                    state.appetite = if dribbles { Appetite::Greedy } else { Appetite::Small };
                     return Poll::Pending;
                 }
             }
@@ -347,7 +345,7 @@ impl Conn {
 
     fn stand_in_line(self: &Rc<Self>, state: &mut State, shard: &Shard) {
         state.appetite = Appetite::InLine;
-        shard.line().push(Rc::clone(self));
+        shard.greedy().push(Rc::clone(self) as Rc<dyn Waiting>);
     }
 
     /// Hands to the hub what was read, and keeps what does not fit into the turn; false if the turn
@@ -422,6 +420,14 @@ impl Conn {
         if bytes > 0 {
             shard.input(Input::Flushed { conn: self.id, bytes });
         }
+    }
+}
+
+impl Waiting for Conn {
+    fn let_in(&self) {
+        let mut state = self.state.borrow_mut();
+        state.appetite = Appetite::Served;
+        state.wake();
     }
 }
 

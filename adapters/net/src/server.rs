@@ -472,7 +472,8 @@ impl Start {
 
         site.spawn(Rc::clone(&shard).drain());
         site.spawn(Rc::clone(&shard).answers());
-        site.spawn(Rc::clone(&shard).turns());
+        site.spawn(Rc::clone(&shard).turns(Shard::greedy));
+        site.spawn(Rc::clone(&shard).turns(Shard::strangers));
         site.spawn(timer(runtime.clone(), Rc::clone(&shard)));
         site.spawn(Rc::clone(&site).mail());
         let _ = self.started.send(Ok(()));

@@ -47,7 +47,8 @@ pub(crate) struct Shard {
     inbox: Inbox,
     scratch: RefCell<Scratch>,
     desk: Desk,
-    line: Line,
+    greedy: Line,
+    strangers: Line,
     tools: OnceCell<Box<dyn Tools>>,
 }
 
@@ -101,7 +102,8 @@ impl Shard {
             inbox: Inbox::new(),
             scratch: RefCell::new(Scratch::new()),
             desk,
-            line: Line::default(),
+            greedy: Line::default(),
+            strangers: Line::default(),
             tools: OnceCell::new(),
         }
     }
@@ -113,13 +115,18 @@ impl Shard {
     }
 
     /// Where connections wait that bring much.
-    pub(crate) const fn line(&self) -> &Line {
-        &self.line
+    pub(crate) const fn greedy(&self) -> &Line {
+        &self.greedy
     }
 
-    /// The task that gives them their turns.
-    pub(crate) async fn turns(self: Rc<Self>) {
-        self.line.serve().await;
+    /// Where sockets wait that are no peers yet, or no longer.
+    pub(crate) const fn strangers(&self) -> &Line {
+        &self.strangers
+    }
+
+    /// The task that gives those in a line their turns.
+    pub(crate) async fn turns(self: Rc<Self>, line: fn(&Self) -> &Line) {
+        line(&self).serve().await;
     }
 
     /// The application's affairs.

@@ -1,17 +1,20 @@
-//! Whose turn it is: connections that bring much wait for each other, and nobody else waits for them
-//! longer than for one.
+//! Whose turn it is: those who bring much wait for each other, and nobody else waits for them longer
+//! than for one.
 //!
 //! The executor gives every task that is ready its turn, first come, first served. With a hundred
 //! connections that always have more to bring, whoever has one word to say would wait for a hundred
 //! turns. So they stand in a line of their own, from which one task takes one after the other and lets
-//! all others have theirs in between.
+//! all others have theirs in between. Sockets that are not yet peers, or no longer, have a second line:
+//! each is a few system calls, but three hundred may come or go at the same moment.
 
-use crate::conn::Conn;
 use crate::shard::Shard;
-use crate::signal::{Signal, stand_aside};
-use std::cell::RefCell;
+use crate::signal::{Signal, remember, stand_aside};
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn, ready};
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 use yroom::Timestamp;
 
@@ -52,24 +55,65 @@ impl Turn {
         }
     }
 
+    /// Whether bytes came, and no frame of them was whole.
+    pub(crate) const fn is_fruitless(&self) -> bool {
+        self.bytes > 0 && self.frames == 0
+    }
+
     /// Whether there is time to read more.
     pub(crate) fn goes_on(&self) -> bool {
         !self.is_over && self.bytes < BYTES_PER_TURN
     }
 }
 
-/// Those that had not enough of their last turn.
-#[derive(Debug, Default)]
+/// Somebody who can stand in a line.
+pub(crate) trait Waiting {
+    /// Its turn has come.
+    fn let_in(&self);
+}
+
+/// Those who are let in one at a time.
+#[derive(Default)]
 pub(crate) struct Line {
-    waiting: RefCell<VecDeque<Rc<Conn>>>,
+    waiting: RefCell<VecDeque<Rc<dyn Waiting>>>,
     longer: Signal,
 }
 
 impl Line {
     /// Stands last.
-    pub(crate) fn push(&self, conn: Rc<Conn>) {
-        self.waiting.borrow_mut().push_back(conn);
+    pub(crate) fn push(&self, last: Rc<dyn Waiting>) {
+        self.waiting.borrow_mut().push_back(last);
         self.longer.raise();
+    }
+
+    /// Runs a future by turns: each time that it is woken, it waits until it is let in.
+    pub(crate) fn run<'a, F>(&'a self, future: F) -> impl Future<Output = F::Output> + 'a
+    where
+        F: Future + 'a,
+    {
+        let place = Rc::new(Place::default());
+        // Boxed, so that the futures around it, of which there may be thousands, do not hold it twice.
+        let mut future = Box::pin(future);
+        poll_fn(move |cx| {
+            remember(&mut place.task.borrow_mut(), cx);
+            match place.stands.get() {
+                Stands::Aside => {
+                    place.stands.set(Stands::InLine);
+                    self.push(Rc::clone(&place) as Rc<dyn Waiting>);
+                    Poll::Pending
+                }
+                Stands::InLine => Poll::Pending,
+                Stands::Served => {
+                    place.stands.set(Stands::Aside);
+                    future.as_mut().poll(cx)
+                }
+            }
+        })
+    }
+
+    /// Waits for a turn.
+    pub(crate) async fn turn(&self) {
+        self.run(ready(())).await;
     }
 
     /// Lets in one after the other, with a turn for everybody else in between.
@@ -77,12 +121,43 @@ impl Line {
         loop {
             let first = self.waiting.borrow_mut().pop_front();
             match first {
-                Some(conn) => {
-                    conn.let_in();
+                Some(first) => {
+                    first.let_in();
                     stand_aside().await;
                 }
                 None => self.longer.wait().await,
             }
+        }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("waiting", &self.waiting.borrow().len()).finish()
+    }
+}
+
+/// A task's place in a line.
+#[derive(Default)]
+struct Place {
+    stands: Cell<Stands>,
+    task: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Stands {
+    #[default]
+    Aside,
+    InLine,
+    Served,
+}
+
+impl Waiting for Place {
+    fn let_in(&self) {
+        self.stands.set(Stands::Served);
+        // One that has ended meanwhile has no use for it.
+        if let Some(task) = &*self.task.borrow() {
+            task.wake_by_ref();
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Runs seeds: `run --seeds N [--seed-from S] [--twice]`, or `replay SEED`; `corpus DIR` writes the
-//! inputs that the fuzzers begin with.
+//! Runs seeds: `run --seeds N [--seed-from S] [--twice]`, or `replay SEED`, or `replay FILE` for what
+//! the fuzzer of worlds has found; `corpus DIR` writes the inputs that the fuzzers begin with.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use yroom_sim::{Outcome, Telling, run, scenario, shrink};
+use yroom_sim::{Outcome, Scenario, Telling, from_bytes, run, scenario, shrink};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
@@ -26,8 +26,9 @@ fn main() -> ExitCode {
             };
             plan.run()
         }
-        Some("replay") => match args.get(1).and_then(|seed| seed.parse().ok()) {
-            Some(seed) => replay(seed),
+        Some("replay") => match args.get(1).and_then(|what| scenario_of(what)) {
+            Some(told) if args.iter().any(|arg| arg == "--shrink") => replay(&shrink(&told, 600).0),
+            Some(told) => replay(&told),
             None => usage(),
         },
         Some("corpus") => match args.get(1) {
@@ -55,7 +56,7 @@ fn usage() -> ExitCode {
     eprintln!(
         "run --seeds N [--seed-from S] [--threads T] [--twice] [--stop-after F] [--tell] [--no-shrink]"
     );
-    eprintln!("replay SEED");
+    eprintln!("replay SEED|FILE [--shrink]");
     eprintln!("corpus DIR");
     ExitCode::from(2)
 }
@@ -141,8 +142,17 @@ fn report(seed: u64, broken: &str, tell: bool) {
     }
 }
 
-fn replay(seed: u64) -> ExitCode {
-    let outcome = run(&scenario(seed), Telling::Everything);
+/// A seed's scenario, or that of a file that a fuzzer has written.
+fn scenario_of(what: &str) -> Option<Scenario> {
+    match what.parse() {
+        Ok(seed) => Some(scenario(seed)),
+        Err(_) => std::fs::read(what).ok().map(|bytes| from_bytes(&bytes)),
+    }
+}
+
+fn replay(told: &Scenario) -> ExitCode {
+    println!("{}", told.as_rust());
+    let outcome = run(told, Telling::Everything);
     print!("{}", outcome.told);
     match outcome.broken {
         Some(broken) => {

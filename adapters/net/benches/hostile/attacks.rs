@@ -25,8 +25,10 @@ pub(crate) const ATTACKS: &[Attack] = &[
     },
     Attack { name: "connects", about: "connects without end, from one address", run: connects },
     Attack { name: "joins", about: "connects without end, each into a new room", run: joins },
-    Attack { name: "heads", about: "300 requests that come byte by byte", run: heads },
-    Attack { name: "frames", about: "200 frames that never end", run: frames },
+    Attack { name: "heads", about: "300 requests that come byte by byte", run: quick_heads },
+    Attack { name: "heads-slow", about: "the same, a byte of each every 50 ms", run: slow_heads },
+    Attack { name: "frames", about: "200 frames that never end", run: quick_frames },
+    Attack { name: "frames-slow", about: "the same, a byte of each every 50 ms", run: slow_frames },
     Attack { name: "tiny", about: "tiny frames from one connection", run: |a, d| tiny(a, d, 1) },
     Attack { name: "tiny-100", about: "the same from 100", run: |a, d| tiny(a, d, 100) },
     Attack { name: "awareness", about: "presence, 500 bytes at a time", run: awareness },
@@ -83,7 +85,15 @@ fn joins(addr: SocketAddr, done: &Done) {
     }
 }
 
-fn heads(addr: SocketAddr, done: &Done) {
+fn quick_heads(addr: SocketAddr, done: &Done) {
+    heads(addr, done, Duration::ZERO);
+}
+
+fn slow_heads(addr: SocketAddr, done: &Done) {
+    heads(addr, done, Duration::from_millis(50));
+}
+
+fn heads(addr: SocketAddr, done: &Done, pause: Duration) {
     loop {
         let mut streams: Vec<_> = (0..300).filter_map(|_| TcpStream::connect(addr).ok()).collect();
         for byte in request("/room").as_bytes().iter().take(60) {
@@ -91,11 +101,20 @@ fn heads(addr: SocketAddr, done: &Done) {
                 let _ = stream.write_all(&[*byte]);
                 count(done);
             }
+            thread::sleep(pause);
         }
     }
 }
 
-fn frames(addr: SocketAddr, done: &Done) {
+fn quick_frames(addr: SocketAddr, done: &Done) {
+    frames(addr, done, Duration::ZERO);
+}
+
+fn slow_frames(addr: SocketAddr, done: &Done) {
+    frames(addr, done, Duration::from_millis(50));
+}
+
+fn frames(addr: SocketAddr, done: &Done, pause: Duration) {
     let mut peers: Vec<_> = (0..200).map(|_| Peer::connect(addr, "room")).collect();
     for peer in &mut peers {
         peer.stream.write_all(&frame_head(0x80 | BINARY, 60 << 20)).expect("it takes a head");
@@ -105,6 +124,7 @@ fn frames(addr: SocketAddr, done: &Done) {
             peer.stream.write_all(&[0]).expect("it takes a byte");
             count(done);
         }
+        thread::sleep(pause);
     }
 }
 

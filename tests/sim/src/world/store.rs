@@ -381,7 +381,11 @@ impl Kept {
         let folded = self.history[..upto.0 as usize].iter().map(|update| &update[..]);
         let whole = match exact {
             Exact::Yes => crate::client::doc_of(folded)?,
-            Exact::AtLeast => crate::client::doc_of(folded.chain([&snapshot[..]]))?,
+            Exact::AtLeast => {
+                // Whoever asks after the next load is told that what is in it beyond `upto` is saved.
+                self.durable.add(&Content::read(snapshot)?);
+                crate::client::doc_of(folded.chain([&snapshot[..]]))?
+            }
         };
         let compact = crate::client::doc_of([&snapshot[..]])
             .map_err(|error| format!("a snapshot that yrs cannot read: {error}"))?;

@@ -30,13 +30,17 @@ fn decode(c: &mut Criterion) {
         let bytes = masked(&vec![7; length], frames);
         group.throughput(Throughput::Elements(frames as u64));
         group.bench_function(name, |b| {
-            let (mut decoder, mut incoming) = (Decoder::new(Side::Server, 1 << 20), Vec::new());
+            let mut decoder = Decoder::new(Side::Server, 1 << 20);
             b.iter_batched_ref(
                 || bytes.clone(),
                 |bytes| {
-                    incoming.clear();
-                    decoder.decode(black_box(bytes), &mut incoming);
-                    assert_eq!(incoming.len(), frames);
+                    decoder.feed(black_box(bytes));
+                    let mut taken = 0;
+                    while let Some(frame) = decoder.next() {
+                        black_box(frame);
+                        taken += 1;
+                    }
+                    assert_eq!(taken, frames);
                 },
                 BatchSize::SmallInput,
             );

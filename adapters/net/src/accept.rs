@@ -26,7 +26,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 use yroom::{Access, CloseCode, RoomName};
@@ -310,10 +310,8 @@ impl<R: Runtime> Site<R> {
                 let sleep = self.runtime.sleep_until(deadline);
                 let shard = Rc::clone(&self.shard);
                 self.spawn(async move {
-                    let mut closed =
-                        |cx: &mut Context<'_>| link.poll_closed(cx, &mut shard.scratch());
-                    let closing = async { while poll_fn(&mut closed).await.is_ok() {} };
-                    before(sleep, closing).await;
+                    let gone = poll_fn(|cx| link.poll_gone(cx, &mut shard.scratch()));
+                    before(sleep, gone).await;
                 });
             }
         }

@@ -116,7 +116,7 @@ impl Echo {
 
     /// Until the socket can be dropped, or the peer takes too long over closing.
     async fn run<R: Runtime>(mut self, runtime: &R, mut part: Vec<u8>) -> Bytes {
-        self.link.read_part(&mut part, &mut self.scratch);
+        self.link.read_part(&mut part);
         self.take_in();
         poll_fn(|cx| self.poll_open(cx)).await;
         let deadline = runtime.sleep_until(Instant::now() + Timeouts::default().closing);
@@ -148,7 +148,7 @@ impl Echo {
     }
 
     fn take_in(&mut self) {
-        for item in self.scratch.incoming.drain(..) {
+        while let Some(item) = self.link.next() {
             match item {
                 Incoming::Message(message) if !self.closing => self.link.feed(message),
                 Incoming::Text(message) if !self.closing => {

@@ -14,7 +14,6 @@ use crate::turns::{Turn, Waiting};
 use crate::ws::{Breach, Incoming};
 use bytes::Bytes;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -30,8 +29,6 @@ struct State {
     link: Link,
     /// What came with the handshake, until the first turn.
     part: Vec<u8>,
-    /// What was read and did not fit into the turn.
-    backlog: VecDeque<Incoming>,
     appetite: Appetite,
     phase: Phase,
     reading: Reading,
@@ -66,7 +63,7 @@ enum Phase {
 enum Appetite {
     /// Its turns end because nothing more has come.
     Small,
-    /// Its last turn was not enough, or brought no whole frame.
+    /// Its last turn was not enough, brought no whole frame, or was stopped.
     Greedy,
     /// The same, and it stands in the line for its next.
     InLine,
@@ -107,7 +104,6 @@ impl Conn {
         let state = State {
             link,
             part,
-            backlog: VecDeque::new(),
             appetite: Appetite::Small,
             phase: Phase::Open,
             reading: Reading::Flowing,
@@ -238,14 +234,14 @@ impl Conn {
         remember(&mut state.task, cx);
         if !state.part.is_empty() {
             let mut part = std::mem::take(&mut state.part);
-            state.link.read_part(&mut part, scratch);
-            self.take_in(&mut state, shard, scratch, &mut Turn::begin(shard));
+            state.link.read_part(&mut part);
+            self.take_in(&mut state, shard, &mut Turn::begin(shard));
         }
         loop {
             match state.phase {
                 // What it had said before counts.
-                Phase::Closing | Phase::Gone if !state.backlog.is_empty() => {
-                    if !self.take_backlog(&mut state, shard, &mut Turn::begin(shard)) {
+                Phase::Closing | Phase::Gone if state.link.has_next() => {
+                    if !self.take_in(&mut state, shard, &mut Turn::begin(shard)) {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -261,7 +257,7 @@ impl Conn {
                 Phase::Closing => match ready!(state.link.poll_closed(cx, scratch)) {
                     // What a peer sent before it knew still counts, if the hub says so.
                     Ok(()) => {
-                        self.take_in(&mut state, shard, scratch, &mut Turn::begin(shard));
+                        self.take_in(&mut state, shard, &mut Turn::begin(shard));
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -295,12 +291,21 @@ impl Conn {
             Appetite::Small | Appetite::Greedy | Appetite::InLine => return Poll::Pending,
         }
         let mut turn = Turn::begin(shard);
-        let mut goes_on = self.take_backlog(state, shard, &mut turn);
-        while goes_on {
+        loop {
+            let goes_on = self.take_in(state, shard, &mut turn);
+            if state.phase == Phase::Open {
+                self.after_taking(state, shard, scratch, cx);
+            }
             if state.phase != Phase::Open {
                 return Poll::Ready(());
             }
+            if !goes_on {
+                self.stand_in_line(state, shard);
+                return Poll::Pending;
+            }
             if !state.reads() {
+                // All that are stopped together go on together: one at a time, then.
+                state.appetite = Appetite::Greedy;
                 return Poll::Pending;
             }
             match state.link.poll_read(cx, scratch) {
@@ -313,19 +318,10 @@ impl Conn {
                     return Poll::Pending;
                 }
             }
-            goes_on = self.take_in(state, shard, scratch, &mut turn);
-            if state.phase == Phase::Open {
-                self.after_reading(state, shard, scratch, cx);
-            }
         }
-        if state.phase != Phase::Open {
-            return Poll::Ready(());
-        }
-        self.stand_in_line(state, shard);
-        Poll::Pending
     }
 
-    fn after_reading(
+    fn after_taking(
         &self,
         state: &mut State,
         shard: &Shard,
@@ -348,32 +344,12 @@ impl Conn {
         shard.greedy().push(Rc::clone(self) as Rc<dyn Waiting>);
     }
 
-    /// Hands to the hub what was read, and keeps what does not fit into the turn; false if the turn
-    /// is over.
-    fn take_in(
-        &self,
-        state: &mut State,
-        shard: &Shard,
-        scratch: &mut Scratch,
-        turn: &mut Turn,
-    ) -> bool {
-        let mut items = scratch.incoming.drain(..);
-        while !turn.is_over {
-            let Some(item) = items.next() else { break };
+    /// Hands to the hub what has come whole, as far as the turn goes; false if that is over.
+    fn take_in(&self, state: &mut State, shard: &Shard, turn: &mut Turn) -> bool {
+        while !turn.is_over
+            && let Some(item) = state.link.next()
+        {
             self.take(state, shard, turn, item);
-        }
-        state.backlog.extend(items);
-        turn.goes_on()
-    }
-
-    /// The same with what was kept.
-    fn take_backlog(&self, state: &mut State, shard: &Shard, turn: &mut Turn) -> bool {
-        while !turn.is_over {
-            let Some(item) = state.backlog.pop_front() else { break };
-            self.take(state, shard, turn, item);
-        }
-        if state.backlog.is_empty() {
-            state.backlog = VecDeque::new();
         }
         turn.goes_on()
     }
@@ -400,12 +376,9 @@ impl Conn {
                 shard.leaves(self.id);
                 shard.notify(&Notice::Breach { code, reason: &reason });
             }
-            // The link has answered the first and knows the others; it takes no text.
-            Incoming::Ping(_)
-            | Incoming::Pong
-            | Incoming::Close(_)
-            | Incoming::Breach(_)
-            | Incoming::Text(_) => {}
+            // The link has answered the ping, and knows that it is over; it takes no text.
+            Incoming::Ping(_) | Incoming::Pong => turn.took(shard, 0),
+            Incoming::Close(_) | Incoming::Breach(_) | Incoming::Text(_) => {}
         }
     }
 

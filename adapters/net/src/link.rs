@@ -33,14 +33,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 pub(crate) struct Scratch {
     read: Vec<u8>,
     write: Vec<u8>,
-    /// What the last read gave.
-    pub(crate) incoming: Vec<Incoming>,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let (read, write) = (vec![0; READ_BYTES], Vec::with_capacity(WRITE_BYTES + 16));
-        Self { read, write, incoming: Vec::new() }
+        Self { read: vec![0; READ_BYTES], write: Vec::with_capacity(WRITE_BYTES + 16) }
     }
 }
 
@@ -134,64 +131,58 @@ impl Link {
         std::mem::take(&mut self.outbox.flushed)
     }
 
-    /// Decodes what was read already by whoever did the handshake.
-    pub(crate) fn read_part(&mut self, part: &mut [u8], scratch: &mut Scratch) {
-        scratch.incoming.clear();
-        self.decoder.decode(part, &mut scratch.incoming);
-        self.look_at(&mut scratch.incoming);
+    /// Takes in what was read already by whoever did the handshake.
+    pub(crate) fn read_part(&mut self, part: &mut [u8]) {
+        self.decoder.feed(part);
     }
 
-    /// Reads once, and puts what has come whole into the scratch: pings are answered and pongs left
-    /// out, so that it is messages, and at its end perhaps a close frame or a breach.
+    /// Reads once, when there is no [`next`](Self::next); what came whole is next then.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
     ) -> Poll<Result<usize, Broken>> {
-        scratch.incoming.clear();
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut scratch.read);
         let Ok(read @ 1..) = ready!(read) else { return Poll::Ready(Err(Broken)) };
         self.heard = true;
-        self.decoder.decode(&mut scratch.read[..read], &mut scratch.incoming);
-        self.look_at(&mut scratch.incoming);
+        self.decoder.feed(&mut scratch.read[..read]);
         Poll::Ready(Ok(read))
+    }
+
+    /// Whether there is a next one.
+    pub(crate) fn has_next(&self) -> bool {
+        self.reads_frames() && self.decoder.has_next()
+    }
+
+    /// What has come whole, one after the other; what the WebSocket layer answers itself is answered.
+    pub(crate) fn next(&mut self) -> Option<Incoming> {
+        if !self.reads_frames() {
+            return None;
+        }
+        let item = self.decoder.next()?;
+        match &item {
+            Incoming::Message(_) | Incoming::Text(_) | Incoming::Pong => {}
+            Incoming::Ping(payload) => self.outbox.pong(payload.clone()),
+            Incoming::Close(code) => {
+                if self.end == End::Open {
+                    let code = code.map(|code| Bytes::copy_from_slice(&code.0.to_be_bytes()));
+                    self.outbox.push(Opcode::Close, code.unwrap_or_default());
+                }
+                self.end = End::Shaken;
+            }
+            Incoming::Breach(_) => self.end = End::Broken,
+        }
+        Some(item)
+    }
+
+    /// Whether frames of the peer's count: none does after its close frame, or a breach.
+    fn reads_frames(&self) -> bool {
+        matches!(self.end, End::Open | End::Shaking)
     }
 
     /// What it keeps of a message that has not come whole.
     pub(crate) fn held_bytes(&self) -> usize {
         self.decoder.held_bytes()
-    }
-
-    /// Answers what the WebSocket layer answers itself.
-    fn look_at(&mut self, incoming: &mut Vec<Incoming>) {
-        let mut closed = false;
-        incoming.retain_mut(|item| {
-            if closed {
-                // Nothing counts after a close frame.
-                return false;
-            }
-            match item {
-                Incoming::Message(_) | Incoming::Text(_) => true,
-                Incoming::Ping(payload) => {
-                    self.outbox.pong(std::mem::take(payload));
-                    false
-                }
-                Incoming::Pong => false,
-                Incoming::Close(code) => {
-                    closed = true;
-                    if self.end == End::Open {
-                        let code = code.map(|code| Bytes::copy_from_slice(&code.0.to_be_bytes()));
-                        self.outbox.push(Opcode::Close, code.unwrap_or_default());
-                    }
-                    self.end = End::Shaken;
-                    true
-                }
-                Incoming::Breach(_) => {
-                    self.end = End::Broken;
-                    true
-                }
-            }
-        });
     }
 
     /// Whether anything, even a part of a frame, has come since this was last asked.
@@ -214,8 +205,8 @@ impl Link {
         }
     }
 
-    /// Drives the closing: ready with what the peer had sent before it knew, in the scratch, or with
-    /// an error at the end.
+    /// Drives the closing: ready when there may be a [`next`](Self::next), which the peer had sent
+    /// before it knew, or with an error at the end.
     ///
     /// A socket that is dropped with unread bytes answers with a reset, which overtakes the close
     /// frame at the peer; so those of a peer that broke the protocol are read and thrown away.
@@ -244,13 +235,24 @@ impl Link {
                 }
                 End::HalfShut => {
                     let read = Pin::new(&mut self.stream).poll_read(cx, &mut scratch.read);
-                    scratch.incoming.clear();
                     return Poll::Ready(match ready!(read) {
                         Ok(1..) => Ok(()),
                         Ok(0) | Err(_) => Err(Broken),
                     });
                 }
             }
+        }
+    }
+
+    /// Drives the closing to its end; what the peer still says is not heard.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
+        match ready!(self.poll_closed(cx, scratch)) {
+            Ok(()) => {
+                while self.next().is_some() {}
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Err(Broken) => Poll::Ready(()),
         }
     }
 }

@@ -133,7 +133,9 @@ impl Line {
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("waiting", &self.waiting.borrow().len()).finish()
+        f.debug_struct("Line")
+            .field("waiting", &self.waiting.borrow().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,5 +161,41 @@ impl Waiting for Place {
         if let Some(task) = &*self.task.borrow() {
             task.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::Context;
+
+    #[test]
+    fn a_future_goes_on_only_when_its_turn_has_come() {
+        let (line, polls) = (Line::default(), Cell::new(0));
+        let mut cx = Context::from_waker(Waker::noop());
+        let count = |at: u32| {
+            let polls = &polls;
+            poll_fn(move |_| {
+                polls.set(polls.get() + 1);
+                if polls.get() >= at { Poll::Ready(()) } else { Poll::Pending }
+            })
+        };
+        let (mut ann, mut bob) = (pin!(line.run(count(2))), pin!(line.run(count(3))));
+        for _ in 0..3 {
+            assert!(
+                ann.as_mut().poll(&mut cx).is_pending() && bob.as_mut().poll(&mut cx).is_pending()
+            );
+        }
+        assert_eq!((polls.get(), line.waiting.borrow().len()), (0, 2), "each waits, once");
+        let next = || line.waiting.borrow_mut().pop_front().expect("somebody waits").let_in();
+        next();
+        assert!(bob.as_mut().poll(&mut cx).is_pending() && ann.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(polls.get(), 1, "the first alone");
+        next();
+        assert!(bob.as_mut().poll(&mut cx).is_pending());
+        assert!(ann.as_mut().poll(&mut cx).is_pending(), "stands in line again");
+        next();
+        assert!(ann.as_mut().poll(&mut cx).is_ready());
     }
 }

@@ -1,15 +1,22 @@
-//! Takes frames apart, however their bytes come.
+//! Takes frames apart, however their bytes come, when they are asked for: bytes that wait are as many
+//! as came, where a message for each frame of seven bytes would be five times that.
 
 use super::encode::apply_mask;
 use super::header::{Content, Header, Kind, Rules, Text};
 use super::{Breach, Incoming, Side};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use yroom::CloseCode;
 
 /// Takes the other side's bytes apart.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     rules: Rules,
+    /// Frames that have come whole and were not taken yet, unmasked. Empty, it has no memory.
+    whole: Bytes,
+    /// Those behind them, if the first had come in parts.
+    behind: Bytes,
+    /// What the other side did wrong behind them.
+    breach: Option<Breach>,
     /// The beginning of a frame whose end has not come. Empty, it has no memory.
     partial: BytesMut,
     /// The fragments of a message, if it is sent in such.
@@ -29,7 +36,8 @@ impl Decoder {
     /// A decoder at this end, of messages of at most `limit` bytes.
     pub(crate) fn new(side: Side, limit: usize) -> Self {
         let rules = Rules { side, text: Text::Refused, limit };
-        Self { rules, partial: BytesMut::new(), message: None }
+        let (whole, behind) = Default::default();
+        Self { rules, whole, behind, breach: None, partial: BytesMut::new(), message: None }
     }
 
     /// One that takes text too.
@@ -48,93 +56,104 @@ impl Decoder {
         self.partial.capacity()
     }
 
-    /// Decodes what has come, up to a breach. The bytes are unmasked in place.
-    pub(crate) fn decode(&mut self, mut bytes: &mut [u8], out: &mut Vec<Incoming>) {
+    /// Whether [`next`](Self::next) has something without more bytes.
+    pub(crate) fn has_next(&self) -> bool {
+        self.breach.is_some() || !self.whole.is_empty() || !self.behind.is_empty()
+    }
+
+    /// Takes in what has come, when all before it was taken. The bytes are unmasked in place.
+    pub(crate) fn feed(&mut self, bytes: &mut [u8]) {
+        debug_assert!(!self.has_next(), "frames that were not taken would be lost");
+        self.breach = self.split(bytes).err();
+    }
+
+    fn split(&mut self, mut bytes: &mut [u8]) -> Result<(), Breach> {
         while !bytes.is_empty() && !self.partial.is_empty() {
-            match self.complete_partial(bytes, out) {
-                Ok(taken) => bytes = &mut bytes[taken..],
-                Err(breach) => return out.push(Incoming::Breach(breach)),
-            }
+            let taken = self.complete_partial(bytes)?;
+            bytes = &mut bytes[taken..];
         }
-        if let Err(breach) = self.decode_whole(bytes, out) {
-            out.push(Incoming::Breach(breach));
-        }
-    }
-
-    /// Adds what is missing to the frame that has begun, as far as it has come.
-    fn complete_partial(&mut self, bytes: &[u8], out: &mut Vec<Incoming>) -> Result<usize, Breach> {
-        let before = self.partial.len();
-        let Some(header) = self.header(&self.partial)? else {
-            // A byte at a time, as the header's own length is not known: these are 13 at most.
-            self.partial.extend_from_slice(&bytes[..1]);
-            // Refused by its header alone, before its payload is awaited, which may be none.
-            if let Some(header) = self.header(&self.partial)?
-                && header.payload == 0
-            {
-                self.partial = BytesMut::new();
-                self.take_frame(header, Bytes::new(), out)?;
-            }
-            return Ok(1);
-        };
-        let end = header.len + header.payload;
-        let taken = bytes.len().min(end - before);
-        self.partial.extend_from_slice(&bytes[..taken]);
-        if self.partial.len() == end {
-            let mut frame = std::mem::take(&mut self.partial);
-            self.unmask(&mut frame[header.len..], header.mask);
-            let payload = frame.freeze().slice(header.len..);
-            self.take_frame(header, payload, out)?;
-        }
-        Ok(taken)
-    }
-
-    /// Decodes frames that lie whole in `bytes`, and keeps the beginning of one that does not. The
-    /// payloads share one copy of `bytes`, which is as long as what it holds.
-    fn decode_whole(&mut self, bytes: &mut [u8], out: &mut Vec<Incoming>) -> Result<(), Breach> {
         let mut end = 0;
-        let mut breach = None;
-        loop {
+        let found = loop {
             match self.header(&bytes[end..]) {
                 Ok(Some(header)) if bytes.len() - end - header.len >= header.payload => {
                     let start = end + header.len;
                     end = start + header.payload;
                     self.unmask(&mut bytes[start..end], header.mask);
                 }
-                Ok(_) => break,
-                Err(found) => {
-                    breach = Some(found);
-                    break;
+                Ok(_) => break Ok(()),
+                Err(breach) => break Err(breach),
+            }
+        };
+        // One copy, as long as what it holds, which the payloads share.
+        self.behind = Bytes::copy_from_slice(&bytes[..end]);
+        found?;
+        self.partial.extend_from_slice(&bytes[end..]);
+        Ok(())
+    }
+
+    /// Adds what is missing to the frame that has begun, as far as it has come.
+    fn complete_partial(&mut self, bytes: &[u8]) -> Result<usize, Breach> {
+        let before = self.partial.len();
+        let (header, taken) = if let Some(header) = self.header(&self.partial)? {
+            let taken = bytes.len().min(header.len + header.payload - before);
+            self.partial.extend_from_slice(&bytes[..taken]);
+            (Some(header), taken)
+        } else {
+            // A byte at a time, as the header's own length is not known: these are 13 at most.
+            self.partial.extend_from_slice(&bytes[..1]);
+            // Refused by its header alone, before its payload is awaited, which may be none.
+            (self.header(&self.partial)?, 1)
+        };
+        if let Some(header) = header.filter(|it| it.len + it.payload == self.partial.len()) {
+            let mut frame = std::mem::take(&mut self.partial);
+            self.unmask(&mut frame[header.len..], header.mask);
+            self.whole = frame.freeze();
+        }
+        Ok(taken)
+    }
+
+    /// The next message or control frame that has come whole, or the breach behind all of them.
+    pub(crate) fn next(&mut self) -> Option<Incoming> {
+        loop {
+            if self.whole.is_empty() {
+                // What was taken holds the bytes that it shares, this no more.
+                self.whole = std::mem::take(&mut self.behind);
+            }
+            match self.take_first() {
+                Ok(None) if self.whole.is_empty() && self.behind.is_empty() => break,
+                Ok(None) => {}
+                Ok(taken) => return taken,
+                Err(breach) => {
+                    (self.whole, self.behind, self.partial) = Default::default();
+                    self.breach = None;
+                    return Some(Incoming::Breach(breach));
                 }
             }
         }
-        if end > 0 {
-            let whole = Bytes::copy_from_slice(&bytes[..end]);
-            let mut at = 0;
-            while let Some(header) = self.header(&whole[at..])? {
-                let start = at + header.len;
-                at = start + header.payload;
-                self.take_frame(header, whole.slice(start..at), out)?;
-            }
-        }
-        if let Some(breach) = breach {
-            return Err(breach);
-        }
-        self.partial.extend_from_slice(&bytes[end..]);
-        // The rest may be too long together with fragments that have come only now.
-        self.header(&self.partial).map(|_| ())
+        // What has begun may be too long together with fragments that have come only now.
+        let breach = self.breach.take().or_else(|| self.header(&self.partial).err())?;
+        self.partial = BytesMut::new();
+        Some(Incoming::Breach(breach))
+    }
+
+    /// Takes the first of the whole frames; what it is, if it ends something.
+    fn take_first(&mut self) -> Result<Option<Incoming>, Breach> {
+        let Some(header) = self.header(&self.whole)? else {
+            self.whole = Bytes::new();
+            return Ok(None);
+        };
+        let end = header.len + header.payload;
+        let payload = self.whole.slice(header.len..end);
+        self.whole.advance(end);
+        self.take_frame(header, payload)
     }
 
     fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Breach> {
         self.rules.header(bytes, self.message.as_ref().map_or(0, |message| message.bytes.len()))
     }
 
-    fn take_frame(
-        &mut self,
-        header: Header,
-        payload: Bytes,
-        out: &mut Vec<Incoming>,
-    ) -> Result<(), Breach> {
-        out.push(match header.kind {
+    fn take_frame(&mut self, header: Header, payload: Bytes) -> Result<Option<Incoming>, Breach> {
+        Ok(Some(match header.kind {
             Kind::Ping => Incoming::Ping(payload),
             Kind::Pong => Incoming::Pong,
             Kind::Close => Incoming::Close(close_code(&payload)?),
@@ -149,7 +168,7 @@ impl Decoder {
                 let checked = content.check(&payload, 0, header.last)?;
                 let bytes = BytesMut::from(payload);
                 self.message = Some(Fragments { content, bytes, checked });
-                return Ok(());
+                return Ok(None);
             }
             Kind::Continuation => {
                 let Some(message) = &mut self.message else {
@@ -164,11 +183,10 @@ impl Decoder {
                     message.content.check(&message.bytes, message.checked, header.last)?;
                 match self.message.take_if(|_| header.last) {
                     Some(whole) => whole.content.message(whole.bytes.freeze()),
-                    None => return Ok(()),
+                    None => return Ok(None),
                 }
             }
-        });
-        Ok(())
+        }))
     }
 
     fn unmask(&self, payload: &mut [u8], mask: [u8; 4]) {

@@ -18,12 +18,18 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 fn decode(pieces: &mut [Vec<u8>], limit: usize) -> Vec<Incoming> {
     let (mut decoder, mut out) = (Decoder::new(Side::Server, limit), Vec::new());
     for piece in pieces {
-        decoder.decode(piece, &mut out);
+        feed(&mut decoder, piece, &mut out);
         if matches!(out.last(), Some(Incoming::Breach(_))) {
             break;
         }
     }
     out
+}
+
+fn feed(decoder: &mut Decoder, bytes: &mut [u8], out: &mut Vec<Incoming>) {
+    decoder.feed(bytes);
+    out.extend(std::iter::from_fn(|| decoder.next()));
+    assert!(!decoder.has_next());
 }
 
 fn breach(bytes: Vec<u8>) -> u16 {
@@ -63,11 +69,23 @@ fn what_is_decoded_leaves_no_memory_behind() {
     let (mut decoder, mut out) = (Decoder::new(Side::Server, 1 << 20), Vec::new());
     let mut bytes = frame(0x82, &vec![7; 500_000]);
     let (head, tail) = bytes.split_at_mut(100_000);
-    decoder.decode(head, &mut out);
+    feed(&mut decoder, head, &mut out);
     assert!(decoder.capacity() < 250_000, "{}", decoder.capacity());
-    decoder.decode(tail, &mut out);
+    feed(&mut decoder, tail, &mut out);
     assert_eq!(out.len(), 1);
     assert_eq!(decoder.capacity(), 0);
+}
+
+#[test]
+fn frames_are_taken_apart_when_they_are_asked_for() {
+    let mut decoder = Decoder::new(Side::Server, 1 << 20);
+    let mut bytes = frame(0x82, b"x").repeat(4_000);
+    decoder.feed(&mut bytes);
+    for _ in 0..3_999 {
+        assert_eq!(decoder.next(), Some(Incoming::Message(Bytes::from_static(b"x"))));
+        assert!(decoder.has_next());
+    }
+    assert!(decoder.next().is_some() && !decoder.has_next() && decoder.next().is_none());
 }
 
 #[test]
@@ -90,7 +108,7 @@ fn no_bytes_panic_or_hold_more_than_they_are() {
             }
             bytes.truncate(random(bytes.len() * 2));
             fed += bytes.len();
-            decoder.decode(&mut bytes, &mut out);
+            feed(&mut decoder, &mut bytes, &mut out);
             assert!(decoder.held_bytes() <= fed.min(2_000 + HEADER_BYTES));
             if matches!(out.last(), Some(Incoming::Breach(_))) {
                 break;
@@ -109,7 +127,7 @@ fn an_empty_frame_is_there_when_its_last_byte_is() {
         let (mut decoder, mut out) = (Decoder::new(side, 1000), Vec::new());
         for mut byte in bytes.chunks(1).map(<[u8]>::to_vec) {
             assert!(out.is_empty(), "{side:?}");
-            decoder.decode(&mut byte, &mut out);
+            feed(&mut decoder, &mut byte, &mut out);
         }
         assert_eq!(out, [Incoming::Ping(Bytes::new())], "{side:?}");
     }
@@ -121,7 +139,7 @@ fn what_a_client_sends_a_server_reads_and_the_other_way_round() {
         let payload = vec![7; len];
         let mut sent = masked(Opcode::Binary, &payload, MASK).to_vec();
         let (mut server, mut out) = (Decoder::new(Side::Server, 1 << 20), Vec::new());
-        server.decode(&mut sent, &mut out);
+        feed(&mut server, &mut sent, &mut out);
         assert_eq!(out, [Incoming::Message(payload.clone().into())], "{len}");
         let mut answer = Vec::new();
         write_header(Opcode::Binary, len, &mut answer);
@@ -129,13 +147,13 @@ fn what_a_client_sends_a_server_reads_and_the_other_way_round() {
         for size in [1, 7, answer.len()] {
             let (mut client, mut out) = (Decoder::new(Side::Client, 1 << 20), Vec::new());
             for mut piece in answer.chunks(size).map(<[u8]>::to_vec) {
-                client.decode(&mut piece, &mut out);
+                feed(&mut client, &mut piece, &mut out);
             }
             assert_eq!(out, [Incoming::Message(payload.clone().into())], "{len} by {size}");
         }
     }
     let (mut client, mut out) = (Decoder::new(Side::Client, 1000), Vec::new());
-    client.decode(&mut frame(0x82, b"masked"), &mut out);
+    feed(&mut client, &mut frame(0x82, b"masked"), &mut out);
     assert!(matches!(&out[..], [Incoming::Breach(_)]), "{out:?}");
 }
 
@@ -180,7 +198,7 @@ fn text_is_utf8_wherever_it_is_cut() {
         let mut decoder = Decoder::new(Side::Server, 1000).with_text();
         let mut out = Vec::new();
         for piece in pieces {
-            decoder.decode(&mut piece.clone(), &mut out);
+            feed(&mut decoder, &mut piece.clone(), &mut out);
         }
         out
     };

@@ -1,5 +1,6 @@
 //! Who may come in.
 
+use super::units::seconds;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use std::path::PathBuf;
@@ -28,16 +29,16 @@ pub(crate) struct AuthOptions {
     pub(crate) auth_issuer: Option<String>,
 
     /// By how much the clocks of who makes tokens and this one may differ.
-    #[arg(long, env = "YROOM_AUTH_LEEWAY", value_name = "SECONDS", default_value_t = 5)]
+    #[arg(long, env = "YROOM_AUTH_LEEWAY", value_name = "SPAN", value_parser = seconds, default_value = "5s")]
     pub(crate) auth_leeway: u64,
 
     /// How often those who are in are looked at again, by the keys that are there then.
     #[arg(
         long,
         env = "YROOM_AUTH_RECHECK",
-        value_name = "SECONDS",
-        default_value_t = 60,
-        value_parser = clap::value_parser!(u64).range(1..=86_400)
+        value_name = "SPAN",
+        default_value = "60s",
+        value_parser = recheck
     )]
     pub(crate) auth_recheck: u64,
 
@@ -62,5 +63,12 @@ impl AuthOptions {
     /// Whether tokens are asked for.
     pub(crate) const fn is_configured(&self) -> bool {
         self.auth_key.is_some() || self.auth_jwks.is_some()
+    }
+}
+
+fn recheck(text: &str) -> Result<u64, String> {
+    match seconds(text)? {
+        seconds @ 1..=86_400 => Ok(seconds),
+        _ => Err("from a second to a day".to_owned()),
     }
 }

@@ -1,5 +1,6 @@
 //! How much of the past is kept: its part of the command line.
 
+use super::units::seconds;
 use std::time::Duration;
 use yroom::{Folding, History};
 
@@ -12,7 +13,7 @@ pub(crate) struct HistoryOptions {
     keep_history: bool,
 
     /// Fold the log of a room that has not changed for so long, when it is next used.
-    #[arg(long, env = "YROOM_DOCUMENT_TTL", value_name = "SECONDS")]
+    #[arg(long, env = "YROOM_DOCUMENT_TTL", value_name = "SPAN", value_parser = seconds)]
     document_ttl: Option<u64>,
 
     /// Fold a log of more than so many bytes.
@@ -20,16 +21,16 @@ pub(crate) struct HistoryOptions {
     log_max_bytes: Option<usize>,
 
     /// Fold a log that began longer ago, when its room is next used.
-    #[arg(long, env = "YROOM_LOG_MAX_AGE", value_name = "SECONDS")]
+    #[arg(long, env = "YROOM_LOG_MAX_AGE", value_name = "SPAN", value_parser = seconds)]
     log_max_age: Option<u64>,
 
     /// Fold what of a log is older, when its room is next used; what is younger stays. Use it with
     /// --keep-history.
-    #[arg(long, env = "YROOM_FOLD_OLDER_THAN", value_name = "SECONDS")]
+    #[arg(long, env = "YROOM_FOLD_OLDER_THAN", value_name = "SPAN", value_parser = seconds)]
     fold_older_than: Option<u64>,
 
     /// The least time between two folds of a room, whatever else asks for one.
-    #[arg(long, env = "YROOM_FOLD_APART", value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, env = "YROOM_FOLD_APART", value_name = "SPAN", value_parser = seconds, default_value = "0")]
     fold_apart: u64,
 }
 

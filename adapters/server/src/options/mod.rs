@@ -21,6 +21,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 use store::StoreOptions;
+use units::seconds;
 pub(crate) use webhook::WebhookOptions;
 use yroom::{Config, Durability};
 
@@ -67,8 +68,9 @@ pub(crate) struct Options {
     #[arg(
         long,
         env = "YROOM_UNLOAD_AFTER",
-        value_name = "SECONDS",
-        default_value_t = 30,
+        value_name = "SPAN",
+        value_parser = seconds,
+        default_value = "30s",
         allow_negative_numbers = true
     )]
     pub(crate) unload_after: u64,
@@ -78,7 +80,7 @@ pub(crate) struct Options {
     pub(crate) threads: Option<NonZeroUsize>,
 
     /// How long to wait at the end for everything to be stored.
-    #[arg(long, env = "YROOM_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, env = "YROOM_DRAIN_TIMEOUT", value_name = "SPAN", value_parser = seconds, default_value = "30s")]
     pub(crate) drain_timeout: u64,
 
     #[command(flatten)]

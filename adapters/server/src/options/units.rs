@@ -39,26 +39,34 @@ fn flow_of(text: &str, read: impl Fn(&str) -> Result<u64, String>) -> Result<Flo
     Ok(Flow { per_second, burst })
 }
 
-/// A span: a number and `s`, `m`, `h` or `d`.
+/// A span: a number of seconds, or of what `s`, `m`, `h` or `d` behind it says.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
-    let unit = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        Some('d') => 86_400,
-        _ => return Err("a number and a unit are wanted: 90s, 15m, 1h, 7d".to_owned()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| "no whole number".to_owned())?;
-    match number.checked_mul(unit) {
+    match seconds(text)? {
         // A hundred years.
-        Some(seconds @ 1..=3_155_760_000) => Ok(Duration::from_secs(seconds)),
+        seconds @ 1..=3_155_760_000 => Ok(Duration::from_secs(seconds)),
         _ => Err("from a second to a hundred years".to_owned()),
     }
 }
 
+/// The same in seconds; none at all is one, too.
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
+    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+    let with_unit =
+        UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
+    let (number, unit) = with_unit.unwrap_or((text, 1));
+    let wanted =
+        || "a number of seconds is wanted, or one with a unit: 90, 90s, 15m, 1h, 7d".to_owned();
+    let number: u64 = number.parse().map_err(|_| wanted())?;
+    number.checked_mul(unit).ok_or_else(|| "more than there is time".to_owned())
+}
+
 /// The same, or a number of milliseconds: `200ms`.
 pub(crate) fn pause(text: &str) -> Result<Duration, String> {
-    let Some(number) = text.strip_suffix("ms") else { return span(text) };
+    let Some(number) = text.strip_suffix("ms") else {
+        // Seconds or milliseconds: both would be guessed.
+        let has_unit = text.ends_with(|char: char| !char.is_ascii_digit());
+        return if has_unit { span(text) } else { Err("with a unit: 200ms, 2s".to_owned()) };
+    };
     match number.parse() {
         Ok(ms @ 1..=3_600_000) => Ok(Duration::from_millis(ms)),
         Ok(_) | Err(_) => Err("from 1ms to 3600000ms".to_owned()),
@@ -85,12 +93,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_a_number_and_a_unit() {
+    fn a_span_is_a_number_and_perhaps_a_unit() {
+        assert_eq!(span("90"), Ok(Duration::from_secs(90)));
         assert_eq!(span("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(span("15m"), Ok(Duration::from_secs(900)));
         assert_eq!(span("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(span("7d"), Ok(Duration::from_secs(604_800)));
-        for text in ["", "1", "h", "0h", "-1h", "1.5h", "1 h", "1H", "é", "99999999999999d"] {
+        assert_eq!(seconds("0"), Ok(0));
+        for text in ["", "s", "h", "0", "0h", "-1h", "1.5h", "1 h", "1H", "é", "99999999999999d"] {
             assert!(span(text).is_err(), "{text}");
         }
     }

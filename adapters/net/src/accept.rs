@@ -114,8 +114,12 @@ impl<R: Runtime> Site<R> {
                     Ok(pass) => {
                         self.handshakes.set(self.handshakes.get() + 1);
                         let site = Rc::clone(&self);
+                        let deadline = Instant::now() + self.shard.timeouts().handshake;
                         self.spawn(async move {
-                            site.shard.strangers().run(site.greet(stream, peer, pass)).await;
+                            site.shard
+                                .strangers()
+                                .run(site.greet(stream, peer, pass, deadline))
+                                .await;
                             site.handshakes.set(site.handshakes.get() - 1);
                             site.handshake_over.raise();
                         });
@@ -153,10 +157,15 @@ impl<R: Runtime> Site<R> {
     }
 
     /// Reads the request and answers it, or hands it on.
-    async fn greet(self: &Rc<Self>, stream: R::Stream, peer: SocketAddr, pass: Pass) {
+    async fn greet(
+        self: &Rc<Self>,
+        stream: R::Stream,
+        peer: SocketAddr,
+        pass: Pass,
+        deadline: Instant,
+    ) {
         // A socket that is gone already says so when it is read.
         let _ = R::set_nodelay(&stream);
-        let deadline = Instant::now() + self.shard.timeouts().handshake;
         let securing = self.secure(stream);
         let secured = before(self.runtime.sleep_until(deadline), securing).await;
         let Some(Some(mut stream)) = secured else { return };

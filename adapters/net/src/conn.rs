@@ -1,9 +1,9 @@
 //! One connection of a shard: its task reads, the shard's drain writes.
 //!
 //! A task runs to the end of its *turn*, and all others wait for that. So a turn is short, by bytes
-//! and by time; and a connection that had not enough of one, or said nothing whole in it, is *greedy*:
-//! it gets its next turns one at a time with the other greedy ones (`turns.rs`), whoever has little to
-//! say at once.
+//! and by time; and a connection that had not enough of one, or dribbles, or was stopped, is *greedy*: it
+//! gets its next turns one at a time with the other greedy ones (`turns.rs`), whoever has little to say
+//! at once.
 
 use crate::app::Flow;
 use crate::link::{Broken, Link, READ_BYTES, Scratch};
@@ -30,6 +30,8 @@ struct State {
     /// What came with the handshake, until the first turn.
     part: Vec<u8>,
     appetite: Appetite,
+    /// Whether the last that was read made nothing whole.
+    dribbles: bool,
     phase: Phase,
     reading: Reading,
     /// Whether the application lets it go on.
@@ -63,7 +65,7 @@ enum Phase {
 enum Appetite {
     /// Its turns end because nothing more has come.
     Small,
-    /// Its last turn was not enough, brought no whole frame, or was stopped.
+    /// Its last turn was not enough, or the last two brought no whole frame, or it was stopped.
     Greedy,
     /// The same, and it stands in the line for its next.
     InLine,
@@ -105,6 +107,7 @@ impl Conn {
             link,
             part,
             appetite: Appetite::Small,
+            dribbles: false,
             phase: Phase::Open,
             reading: Reading::Flowing,
             flow: Flow::Go,
@@ -125,6 +128,7 @@ impl Conn {
     /// The connection's task, until the socket can be dropped.
     pub(crate) async fn serve(self: Rc<Self>, shard: Rc<Shard>) {
         poll_fn(|cx| self.poll(&shard, cx)).await;
+        shard.gone(self.id);
         // Many may end at the same moment, and the end of a socket is work for the system.
         shard.strangers().turn().await;
         shard.forget(self.id);
@@ -184,7 +188,9 @@ impl Conn {
     }
 
     pub(crate) fn pause(&self) {
-        self.state.borrow_mut().reading = Reading::Paused;
+        let mut state = self.state.borrow_mut();
+        state.reading = Reading::Paused;
+        state.stop();
     }
 
     pub(crate) fn resume(&self, now: Timestamp) {
@@ -196,7 +202,9 @@ impl Conn {
 
     /// Reads no more before it is let go.
     pub(crate) fn hold_back(&self) {
-        self.state.borrow_mut().flow = Flow::Hold;
+        let mut state = self.state.borrow_mut();
+        state.flow = Flow::Hold;
+        state.stop();
     }
 
     /// Reads on.
@@ -304,7 +312,6 @@ impl Conn {
                 return Poll::Pending;
             }
             if !state.reads() {
-                // All that are stopped together go on together: one at a time, then.
                 state.appetite = Appetite::Greedy;
                 return Poll::Pending;
             }
@@ -312,9 +319,7 @@ impl Conn {
                 Poll::Ready(Ok(read)) => turn.bytes += read,
                 Poll::Ready(Err(Broken)) => state.phase = Phase::Gone,
                 Poll::Pending => {
-                    // Of many who dribble, each is as much work as one who talks.
-                    let dribbles = turn.is_fruitless();
-                    state.appetite = if dribbles { Appetite::Greedy } else { Appetite::Small };
+                    state.appetite = state.after(&turn);
                     return Poll::Pending;
                 }
             }
@@ -413,6 +418,25 @@ impl std::fmt::Debug for Conn {
 impl State {
     fn reads(&self) -> bool {
         self.reading == Reading::Flowing && self.flow == Flow::Go
+    }
+
+    /// It is not read from for a while. All that are stopped together go on together: one at a time,
+    /// then.
+    fn stop(&mut self) {
+        if self.appetite == Appetite::Small {
+            self.appetite = Appetite::Greedy;
+        }
+    }
+
+    /// What it wants after a turn that left nothing to read. Of many who dribble, each is as much work
+    /// as one who talks; but a frame may come in two parts.
+    fn after(&mut self, turn: &Turn) -> Appetite {
+        let dribbles = turn.is_fruitless();
+        let dribbled = match turn.bytes {
+            0 => self.dribbles,
+            1.. => std::mem::replace(&mut self.dribbles, dribbles),
+        };
+        if dribbles && dribbled { Appetite::Greedy } else { Appetite::Small }
     }
 
     /// Notes that something waits to be flushed; true if the drain has to be told.

@@ -162,7 +162,8 @@ impl Link {
         let item = self.decoder.next()?;
         match &item {
             Incoming::Message(_) | Incoming::Text(_) | Incoming::Pong => {}
-            Incoming::Ping(payload) => self.outbox.pong(payload.clone()),
+            // A copy: 125 bytes at most, of a read that would be kept for them.
+            Incoming::Ping(payload) => self.outbox.pong(Bytes::copy_from_slice(payload)),
             Incoming::Close(code) => {
                 if self.end == End::Open {
                     let code = code.map(|code| Bytes::copy_from_slice(&code.0.to_be_bytes()));

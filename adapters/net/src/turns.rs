@@ -46,7 +46,7 @@ impl Turn {
         Self { now, bytes: 0, is_over: false, until: now + TIME_PER_TURN, frames: 0 }
     }
 
-    /// A frame of this length was handed to the hub.
+    /// A frame with so many bytes was dealt with.
     pub(crate) fn took(&mut self, shard: &Shard, len: usize) {
         self.frames += 1;
         if len >= LONG_FRAME || self.frames.is_multiple_of(FRAMES_PER_LOOK) {
@@ -55,7 +55,7 @@ impl Turn {
         }
     }
 
-    /// Whether bytes came, and no frame of them was whole.
+    /// Whether bytes came, and neither a message nor a control frame of them was whole.
     pub(crate) const fn is_fruitless(&self) -> bool {
         self.bytes > 0 && self.frames == 0
     }

@@ -74,7 +74,8 @@ impl Decoder {
         }
         let mut end = 0;
         let found = loop {
-            match self.header(&bytes[end..]) {
+            // By itself; together with fragments it is judged when it is taken.
+            match self.rules.header(&bytes[end..], 0) {
                 Ok(Some(header)) if bytes.len() - end - header.len >= header.payload => {
                     let start = end + header.len;
                     end = start + header.payload;
@@ -143,8 +144,9 @@ impl Decoder {
             return Ok(None);
         };
         let end = header.len + header.payload;
-        let payload = self.whole.slice(header.len..end);
-        self.whole.advance(end);
+        // Not only advanced: then the empty rest would keep the memory.
+        let mut payload = self.whole.split_to(end);
+        payload.advance(header.len);
         self.take_frame(header, payload)
     }
 

@@ -77,6 +77,19 @@ fn what_is_decoded_leaves_no_memory_behind() {
 }
 
 #[test]
+fn fragments_count_for_their_own_message_only() {
+    let mut first = frame(0x02, &[1; 900]);
+    let last = frame(0x80, &[1; 50]);
+    first.extend(&last[..20]);
+    let mut rest = last[20..].to_vec();
+    rest.extend([frame(0x02, &[2; 10]), frame(0x80, &[2; 200])].concat());
+    let whole = |byte: u8, len: usize| Incoming::Message(Bytes::from(vec![byte; len]));
+    assert_eq!(decode(&mut [first, rest], 1_000), [whole(1, 950), whole(2, 210)]);
+    let long = [frame(0x02, &[1; 900]), frame(0x80, &[1; 101])].concat();
+    assert_eq!(breach(long), 1009);
+}
+
+#[test]
 fn frames_are_taken_apart_when_they_are_asked_for() {
     let mut decoder = Decoder::new(Side::Server, 1 << 20);
     let mut bytes = frame(0x82, b"x").repeat(4_000);

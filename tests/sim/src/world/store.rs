@@ -54,7 +54,7 @@ pub(crate) struct Kept {
     pub(crate) history: Vec<Bytes>,
     /// Up to here the engine has been told that it is durable.
     pub(crate) confirmed: Seq,
-    /// What that covers.
+    /// What that covers, and what a snapshot brought to the disk beyond it.
     pub(crate) durable: Coverage,
     /// What the whole history covers.
     pub(crate) accepted: Coverage,

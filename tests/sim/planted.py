@@ -2,6 +2,7 @@
 """Plants bugs in a copy of the engine, one at a time, and lets the simulation find each.
 
     tests/sim/planted.py [NAME…]
+    tests/sim/planted.py --places      whether each can still be planted, and nothing more
 
 `PLANTED_TARGET` names a directory for what is compiled, to be kept between runs. The engine itself
 is never changed. A bug is a replacement in one file; one whose place is not there
@@ -16,13 +17,13 @@ ROOT = subprocess.check_output(["git", "rev-parse", "--show-toplevel"], text=Tru
 
 BUGS = [
     ("ack-before-durable", "src/room/fan_out.rs",
-     "Gated::Ack(conn) => cx.event(Event::Acknowledged { conn, upto: gate }),",
-     "Gated::Ack(conn) => cx.event(Event::Acknowledged { conn, upto: self.journal.accepted() }),"),
+     "Durability::BeforeFanout => acknowledge(cx, update.author, gate),",
+     "Durability::BeforeFanout => acknowledge(cx, update.author, self.journal.accepted()),"),
     ("shown-before-durable", "src/room/fan_out.rs",
      "Durability::BeforeFanout => self.hold(seq, Gated::Update(held)),",
      "Durability::BeforeFanout => self.hold(Seq::ZERO, Gated::Update(held)),"),
     ("saved-before-durable", "src/room/sync.rs",
-     "self.journal.accepted());", "Seq::ZERO);"),
+     "let gate = self.journal.accepted();", "let gate = Seq::ZERO;"),
     ("gap-accepted", "src/document.rs",
      "let Some(part) = ready.part else { return Ok(Verdict::Gap) };",
      "let part = ready.part.map_or(Cow::Borrowed(update), |_| Cow::Borrowed(update));"),
@@ -30,10 +31,10 @@ BUGS = [
      "            if self.remove(now, client, version) {\n                changed.insert(client);\n            }\n        }\n        self.publish",
      "            self.disown(client);\n        }\n        self.publish"),
     ("ghost-of-a-returning-id", "src/awareness/mod.rs",
-     "        self.owned.entry(from).or_default().insert(client);",
-     "        if !self.known.contains_key(&client) {\n            self.owned.entry(from).or_default().insert(client);\n        }"),
+     "        self.owned.entry(from.conn).or_default().insert(client);",
+     "        if !self.known.contains_key(&client) {\n            self.owned.entry(from.conn).or_default().insert(client);\n        }"),
     ("foreign-presence-taken", "src/awareness/mod.rs",
-     "let foreign = known.owner.is_some_and(|owner| owner != from);", "let foreign = false && from != from;"),
+     "let foreign = known.owner.is_some_and(|owner| owner != from.conn);", "let foreign = false;"),
     ("old-presence-taken", "src/awareness/mod.rs",
      "(false, _) if entry.clock > known.clock => self.judge_newer",
      "(false, _) if entry.clock + 2 > known.clock => self.judge_newer"),
@@ -77,7 +78,7 @@ BUGS = [
      "let (mut updates, end) = self.tail.first(count);\n        if updates.len() > 3 {\n            updates.pop();\n        }"),
     ("unloaded-unsaved", "src/room/keep.rs",
      "self.phase == Phase::Draining && self.journal.is_durable()", "self.phase == Phase::Draining"),
-    ("failed-load-is-empty", "src/room/mod.rs",
+    ("failed-load-is-empty", "src/room/load.rs",
      "        let loaded = result.and_then(|stored| {",
      "        let loaded = result.or_else(|_| Ok(Stored::default())).and_then(|stored| {"),
     ("damage-is-skipped", "src/document.rs",
@@ -201,6 +202,11 @@ def find(tree, target, name, file, old, new):
 
 
 def main():
+    if "--places" in sys.argv:
+        lost = [f"{name}: its place is {there} times in {file}" for name, file, old, _ in BUGS
+                if (there := open(os.path.join(ROOT, file), encoding="utf-8").read().count(old)) != 1]
+        print(*lost, f"{len(BUGS) - len(lost)} of {len(BUGS)} bugs can be planted", sep="\n")
+        sys.exit(bool(lost))
     wanted = [arg for arg in sys.argv[1:] if not arg.startswith("--")]
     with tempfile.TemporaryDirectory() as tree:
         target = os.environ.get("PLANTED_TARGET", os.path.join(tree, "target"))

@@ -165,7 +165,7 @@ impl<R: Runtime> Site<R> {
         deadline: Instant,
     ) {
         // A socket that is gone already says so when it is read.
-        let _ = R::set_nodelay(&stream);
+        let _ = R::tune(&stream);
         let securing = self.secure(stream);
         let secured = before(self.runtime.sleep_until(deadline), securing).await;
         let Some(Some(mut stream)) = secured else { return };

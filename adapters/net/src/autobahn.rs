@@ -89,7 +89,7 @@ async fn call<R: Runtime>(runtime: &R, url: &str, client: Client) -> io::Result<
 
 /// One connection as a server.
 async fn answer<R: Runtime>(mut stream: R::Stream, runtime: R) {
-    let _ = R::set_nodelay(&stream);
+    let _ = R::tune(&stream);
     let Ok(Some((head, part))) = read_head(&mut stream).await else { return };
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);

@@ -3,6 +3,7 @@
 //! `new WebsocketProvider('ws://127.0.0.1:3000/rooms', 'minutes', doc, { params: { token: 'writer' } })`
 
 use axum::extract::{Path, Query, Request, State};
+use axum::serve::ListenerExt;
 use axum::{Router, http::StatusCode, http::header, response::IntoResponse, routing::get};
 use hyper_util::rt::TokioIo;
 use std::{collections::BTreeMap, env, sync::Arc};
@@ -23,6 +24,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/rooms/{room}", get(join).with_state(rooms.entrance()));
     let listener = tokio::net::TcpListener::bind(addr).await?;
     println!("listening on {}", listener.local_addr()?);
+    // A socket that cannot be told anything is gone, as its reader will find.
+    let listener = listener.tap_io(|socket| _ = yroom_net::runtime::tune(socket));
     tokio::select! { end = axum::serve(listener, app) => end?, end = tokio::signal::ctrl_c() => end? }
     let farewell = tokio::task::spawn_blocking(|| rooms.shutdown()).await?;
     assert!(farewell.is_clean(), "not everything is stored: {farewell:?}");

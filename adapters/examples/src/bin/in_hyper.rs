@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on {}", listener.local_addr()?);
     loop {
         let (socket, _) = listener.accept().await?;
+        yroom_net::runtime::tune(&socket)?;
         let entrance = rooms.entrance();
         tokio::spawn(async move {
             let service = service_fn(move |request| {

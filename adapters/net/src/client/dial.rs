@@ -132,8 +132,8 @@ pub(crate) async fn approach<R: Runtime>(
     };
     let request = address.request(&credentials)?;
     let stream = reach(runtime, address).await?;
-    // Small edits are to leave at once; a socket that cannot be told so works all the same.
-    let _ = R::set_nodelay(&stream);
+    // A socket that cannot be told works all the same.
+    let _ = R::tune(&stream);
     let stream: Box<dyn Duplex> = match address.transport {
         Transport::Plain => Box::new(stream),
         #[cfg(feature = "tls")]

@@ -6,8 +6,8 @@
 //!
 //! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
 
-use super::Runtime;
 use super::local::{Local, LocalStream, ShutWrite};
+use super::{Runtime, tune};
 use async_std::net;
 use std::future::Future;
 use std::io;
@@ -61,8 +61,8 @@ impl Runtime for AsyncStd {
         stream.0.try_into()
     }
 
-    fn set_nodelay(stream: &Self::Stream) -> io::Result<()> {
-        stream.0.set_nodelay(true)
+    fn tune(stream: &Self::Stream) -> io::Result<()> {
+        tune(&stream.0)
     }
 }
 

@@ -8,6 +8,7 @@ mod local;
 mod smol;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod tune;
 
 #[cfg(feature = "async-std")]
 pub use async_std::AsyncStd;
@@ -15,6 +16,7 @@ pub use async_std::AsyncStd;
 pub use smol::Smol;
 #[cfg(feature = "tokio")]
 pub use tokio::Tokio;
+pub use tune::tune;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use std::future::Future;
@@ -72,6 +74,6 @@ pub trait Runtime: Clone + 'static {
     /// Takes a connection out of this thread's reactor, so that another thread can adopt it.
     fn release(stream: Self::Stream) -> io::Result<TcpStream>;
 
-    /// Whether small writes leave at once.
-    fn set_nodelay(stream: &Self::Stream) -> io::Result<()>;
+    /// Tells a socket what it is for: see [`tune`](tune()).
+    fn tune(stream: &Self::Stream) -> io::Result<()>;
 }

@@ -1,7 +1,7 @@
 //! smol: a `LocalExecutor` for each shard, and async-io's reactor, which all threads share.
 
-use super::Runtime;
 use super::local::{Local, LocalStream, ShutWrite};
+use super::{Runtime, tune};
 use futures_util::FutureExt;
 use smol::Async;
 use std::future::Future;
@@ -56,8 +56,8 @@ impl Runtime for Smol {
         stream.0.into_inner()
     }
 
-    fn set_nodelay(stream: &Self::Stream) -> io::Result<()> {
-        stream.0.get_ref().set_nodelay(true)
+    fn tune(stream: &Self::Stream) -> io::Result<()> {
+        tune(&stream.0)
     }
 }
 

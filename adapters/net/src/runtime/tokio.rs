@@ -1,6 +1,6 @@
 //! tokio: a local current-thread runtime for each shard, and so a reactor of its own.
 
-use super::{Runtime, TASKS_PER_LOOK};
+use super::{Runtime, TASKS_PER_LOOK, tune};
 use futures_io::{AsyncRead, AsyncWrite};
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -67,8 +67,8 @@ impl Runtime for Tokio {
         stream.0.into_std()
     }
 
-    fn set_nodelay(stream: &Self::Stream) -> io::Result<()> {
-        stream.0.set_nodelay(true)
+    fn tune(stream: &Self::Stream) -> io::Result<()> {
+        tune(&stream.0)
     }
 }
 

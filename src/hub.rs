@@ -22,7 +22,8 @@ pub struct Hub {
     config: Config,
     rng: SplitMix64,
     shutting_down: bool,
-    rooms: Slab<Room>,
+    /// Each in a box of its own, so that those who leave take their memory with them.
+    rooms: Slab<Box<Room>>,
     names: BTreeMap<RoomName, RoomId>,
     conns: Slab<Place>,
     deadlines: BTreeSet<(Timestamp, RoomId)>,
@@ -75,7 +76,7 @@ impl Hub {
         let existing = self.names.get(room).copied();
         self.admit(existing)?;
         let id = existing.unwrap_or_else(|| self.open_room(room));
-        let slot = self.rooms.get(id.0).map_or(0, Room::peer_count);
+        let slot = self.known(id).map_or(0, Room::peer_count);
         let place = Place { room: id, slot, expires_at: access.expires_at };
         let conn = ConnId(self.conns.insert_with(|_| place));
         if let Some(at) = access.expires_at {
@@ -91,7 +92,7 @@ impl Hub {
             Err(Reject::ShuttingDown)
         } else if self.conns.len() >= limits.connections {
             Err(Reject::TooManyConnections)
-        } else if let Some(room) = room.and_then(|id| self.rooms.get(id.0)) {
+        } else if let Some(room) = room.and_then(|id| self.known(id)) {
             if room.is_being_deleted() {
                 Err(Reject::BeingDeleted)
             } else if room.peer_count() >= limits.peers_per_room {
@@ -114,7 +115,8 @@ impl Hub {
 
     fn make_room(&mut self, name: &RoomName) -> RoomId {
         let until = self.now + self.config.limits.load_timeout;
-        let key = self.rooms.insert_with(|key| Room::new(RoomId(key), name.clone(), until));
+        let key =
+            self.rooms.insert_with(|key| Box::new(Room::new(RoomId(key), name.clone(), until)));
         self.names.insert(name.clone(), RoomId(key));
         RoomId(key)
     }
@@ -241,7 +243,7 @@ impl Hub {
 
     /// Accepted updates that are not durable yet, in all rooms.
     pub fn unsaved(&self) -> u64 {
-        self.rooms.keys().filter_map(|key| self.rooms.get(key)).map(Room::unsaved).sum()
+        self.rooms.keys().filter_map(|key| self.known(RoomId(key))).map(Room::unsaved).sum()
     }
 
     /// Rooms that are loaded, being loaded or being drained.
@@ -283,8 +285,12 @@ impl Hub {
     pub fn held_bytes(&self, conn: ConnId) -> Option<usize> {
         let place = self.conns.get(conn.0)?;
         let expiry = place.expires_at.map_or(0, |_| size_of::<(Timestamp, ConnId)>());
-        let room = self.rooms.get(place.room.0)?;
+        let room = self.known(place.room)?;
         Some(size_of::<Place>() + expiry + room.held_bytes(place.slot))
+    }
+
+    fn known(&self, id: RoomId) -> Option<&Room> {
+        self.rooms.get(id.0).map(|room| &**room)
     }
 
     fn advance(&mut self, now: Timestamp) {

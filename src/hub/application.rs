@@ -89,19 +89,19 @@ impl Hub {
 
     /// What there is to know of a room; `None` if it is gone.
     pub fn room(&self, room: RoomId) -> Option<RoomInfo> {
-        self.rooms.get(room.0).and_then(Room::info)
+        self.known(room).and_then(Room::info)
     }
 
     /// The connections of a room; none if it is gone.
     pub fn peers(&self, room: RoomId) -> impl Iterator<Item = PeerInfo> {
-        self.rooms.get(room.0).into_iter().flat_map(Room::peer_infos)
+        self.known(room).into_iter().flat_map(Room::peer_infos)
     }
 
     /// What everybody in a room shows of themselves, as an awareness payload
     /// ([`wire::awareness::entries`](crate::wire::awareness::entries) reads it); `None` if that is
     /// nothing.
     pub fn presence(&self, room: RoomId) -> Option<Bytes> {
-        self.rooms.get(room.0)?.presence()
+        self.known(room)?.presence()
     }
 
     /// The document as one Yjs V1 update, as far as it may be shown: in the default durability, as
@@ -112,7 +112,7 @@ impl Hub {
 
     /// The state vector of [`content`](Self::content).
     pub fn state_vector(&self, room: RoomId) -> Option<StateVector> {
-        self.rooms.get(room.0)?.state_vector()
+        self.known(room)?.state_vector()
     }
 
     /// Takes a Yjs V1 update of the application's own. All or nothing: an update that the room
@@ -133,7 +133,7 @@ impl Hub {
     /// nothing is known any more here: then it depends on how it went
     /// ([`Event::RoomClosed`](crate::Event)).
     pub fn is_durable(&self, room: RoomId, seq: Seq) -> bool {
-        self.rooms.get(room.0).is_some_and(|room| room.is_durable(seq))
+        self.known(room).is_some_and(|room| room.is_durable(seq))
     }
 
     /// Deletes a room, loaded or not: closes its connections with 4404, then has the store forget
@@ -215,7 +215,7 @@ impl Hub {
 
     /// As for a connection, but the application counts as none.
     fn admit_application(&self, room: Option<RoomId>) -> Result<(), Reject> {
-        let existing = room.and_then(|id| self.rooms.get(id.0));
+        let existing = room.and_then(|id| self.known(id));
         if self.shutting_down {
             Err(Reject::ShuttingDown)
         } else if existing.is_some_and(Room::is_being_deleted) {

@@ -32,6 +32,12 @@ use yroom_net::store::{BlockingStore, MemoryStore, Store, Threaded};
 use yroom_net::{Farewell, Notice, Running, Server};
 use yroom_sqlite::SqliteStore;
 
+/// Gives memory back to the system within seconds of its last use, by threads of its own; with the
+/// features of Cargo.toml SQLite has its from here, too.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // clap ends the program itself, with 2, on a usage that it does not understand.
     let options = Options::parse();

@@ -230,6 +230,12 @@ impl BlockingStore for SqliteStore {
 
     fn release(&mut self, room: &RoomName) {
         self.rooms.remove(room);
+        if self.rooms.is_empty()
+            && let Some(db) = &self.db
+        {
+            // Nobody is here: what was read for those who were need not be kept. It is no harm if it is.
+            let _ = db.execute_batch("PRAGMA shrink_memory");
+        }
     }
 
     fn tidy(&mut self) -> Result<Tidied, StoreFault> {

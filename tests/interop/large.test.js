@@ -1,8 +1,11 @@
 // Much text, and many people.
 import assert from 'node:assert/strict'
-import { assertSameContent, converge } from './lib/client.js'
+import fs from 'node:fs'
+import { test } from 'node:test'
+import { Client, assertSameContent, converge } from './lib/client.js'
 import { scenario } from './lib/scenario.js'
-import { sleep } from './lib/wait.js'
+import { Server, reference } from './lib/server.js'
+import { sleep, until } from './lib/wait.js'
 
 const MB = 1_000_000
 
@@ -56,4 +59,32 @@ scenario('50 clients that type at once converge', { timeout: 120_000 }, async (w
   const late = await world.join('crowd')
   await converge([clients[0], late])
   assertSameContent([...clients, late])
+})
+
+/// What a process has in memory, in bytes; without the pages of its program.
+function anonymous (pid) {
+  const [, kib] = /^RssAnon:\s*(\d+) kB$/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))
+  return Number(kib) * 1024
+}
+
+const skip = reference !== null || process.platform !== 'linux' ? 'this is about our program on Linux' : false
+
+test('what many large documents had in memory goes back when all have left', { skip, timeout: 120_000 }, async (t) => {
+  const server = await new Server({ args: ['--unload-after', '1s'] }).start()
+  t.after(() => server.runs ? server.kill() : undefined)
+  const before = anonymous(server.pid)
+  // One after the other, so that the C library's allocator would keep them: it learns from each.
+  for (let i = 0; i < 200; i++) {
+    const ann = await new Client(server, `room-${i}`).synced()
+    ann.text().insert(0, String(i).padStart(4).repeat(75_000))
+    const bob = await new Client(server, `room-${i}`).synced()
+    await converge([ann, bob], 'Bob to have it')
+    await Promise.all([ann.destroy(), bob.destroy()])
+  }
+  const most = anonymous(server.pid)
+  let now = most
+  // jemalloc takes 10 to 20 s for it.
+  await until(() => (now = anonymous(server.pid)) < before + 8 * MB, 'the memory to go back', {
+    ms: 60_000, details: () => `${before} bytes before, ${most} then, ${now} in the end`
+  })
 })

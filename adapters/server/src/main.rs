@@ -34,7 +34,7 @@ use yroom_sqlite::SqliteStore;
 
 /// Gives memory back to the system within seconds of its last use, by threads of its own; with the
 /// features of Cargo.toml SQLite has its from here, too.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

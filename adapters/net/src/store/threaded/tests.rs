@@ -176,6 +176,31 @@ fn a_store_that_cannot_be_opened_again_answers_every_operation_and_is_not_hammer
 }
 
 #[test]
+fn a_room_that_is_left_while_the_store_is_not_open_is_released_when_it_is() {
+    let bench = Bench::new();
+    bench.refuse_reopen();
+    bench.fail_next(StoreFaultKind::Unknown);
+    bench.submit(append("r", 1));
+    bench.answers(1);
+    for room in ["left", "back"] {
+        bench.submit(release(room));
+    }
+    // It fails, and so says that the releases have had their turn.
+    bench.submit(append("r", 1));
+    bench.answers(1);
+    bench.submit(load("back"));
+    bench.answers(1);
+    bench.script().reopen_fails = false;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !bench.calls().contains(&"release left".to_owned()) {
+        assert!(Instant::now() < deadline, "{:?}", bench.calls());
+        bench.submit(load("r"));
+        bench.answers(1);
+    }
+    assert!(!bench.calls().contains(&"release back".to_owned()), "it is in use again");
+}
+
+#[test]
 fn closing_answers_everything_first_and_then_refuses() {
     let bench = Bench::new();
     bench.pause();
@@ -464,6 +489,10 @@ impl BlockingStore for Scripted {
             self.memory.delete(room);
             Ok(())
         })
+    }
+
+    fn release(&mut self, room: &RoomName) {
+        self.called(format!("release {room}"));
     }
 
     fn reopen(&mut self) -> Result<(), StoreFault> {

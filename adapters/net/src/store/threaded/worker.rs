@@ -5,7 +5,7 @@ use super::super::{BlockingStore, Tidied};
 use super::guard::Guarded;
 use super::round::{Chore, Round};
 use super::{Job, Shared};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use yroom::{Append, RoomName, Seq, StoreFault, StoreFaultKind};
 
@@ -18,6 +18,8 @@ pub(super) struct Worker<S> {
     /// An append behind it was sent by a room that did not know of the failure yet. It must not be
     /// stored: acknowledged now, it would be cut off by the earlier ones when they come again.
     failed: BTreeMap<RoomName, Seq>,
+    /// Rooms that nobody uses any more, which the store could not be told while it was not open.
+    unreleased: BTreeSet<RoomName>,
     grouping: Grouping,
 }
 
@@ -37,6 +39,7 @@ impl<S: BlockingStore> Worker<S> {
             shared,
             waiting: VecDeque::new(),
             failed: BTreeMap::new(),
+            unreleased: BTreeSet::new(),
             grouping: Grouping::All,
         }
     }
@@ -72,6 +75,7 @@ impl<S: BlockingStore> Worker<S> {
     fn carry_out(&mut self, round: Round) {
         for (name, reply) in round.loads {
             self.failed.remove(&name);
+            self.unreleased.remove(&name);
             reply.loaded(self.store.call(|store| store.load(&name)));
         }
         self.append(round.appends);
@@ -90,11 +94,17 @@ impl<S: BlockingStore> Worker<S> {
         }
         for name in round.releases {
             self.failed.remove(&name);
-            // While the store is not open there is no cache to forget from either.
-            let _ = self.store.call(|store| {
+            self.unreleased.insert(name);
+        }
+        while let Some(name) = self.unreleased.pop_first() {
+            let released = self.store.call(|store| {
                 store.release(&name);
                 Ok(())
             });
+            if released.is_err() {
+                self.unreleased.insert(name);
+                break;
+            }
         }
     }
 

@@ -67,7 +67,9 @@ function anonymous (pid) {
   return Number(kib) * 1024
 }
 
-const skip = reference !== null || process.platform !== 'linux' ? 'this is about our program on Linux' : false
+// Elsewhere the program has the system's allocator: adapters/server/Cargo.toml.
+const hasJemalloc = process.platform === 'linux' && process.arch === 'x64'
+const skip = reference !== null || !hasJemalloc ? 'this is about our program on x86-64 Linux' : false
 
 test('what many large documents had in memory goes back when all have left', { skip, timeout: 240_000 }, async (t) => {
   const server = await new Server({ args: ['--unload-after', '1s', '--threads', '2'] }).start()
@@ -91,7 +93,7 @@ test('what many large documents had in memory goes back when all have left', { s
   }
   const most = anonymous(server.pid)
   let now = most
-  // jemalloc takes 10 to 20 s for it; the C library's allocator kept 90 %.
+  // jemalloc takes 10 to 20 s for it; glibc's allocator kept 35 MB of 40.
   await until(() => (now = anonymous(server.pid)) < before + 16 * MB, 'the memory to go back', {
     ms: 60_000, details: () => `${before} bytes before, ${most} then, ${now} in the end`
   })
